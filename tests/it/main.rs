@@ -1,0 +1,1 @@
+//! The integration tests: one binary, driven through the router and the commands.
