@@ -1,9 +1,17 @@
 //! Types and rules; no async, no I/O.
 
+pub mod address;
+pub mod audit;
+pub mod base_url;
 pub mod caller;
 pub mod clock;
+pub mod connection;
+pub mod connector;
 pub mod credential;
 pub mod fault;
+pub mod host_rule;
 pub mod ids;
 pub mod random;
+pub mod secret;
 pub mod vendor;
+pub mod webhook_token;

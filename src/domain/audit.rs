@@ -1,0 +1,36 @@
+//! What the audit log remembers.
+
+/// Something an operator did.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AuditAction {
+    /// Made an aggregator connection.
+    ConnectionCreated,
+    /// Changed one, its credential aside.
+    ConnectionUpdated,
+    /// Changed one and gave it another credential.
+    CredentialRotated,
+    /// Deleted one, and with it its tokens.
+    ConnectionDeleted,
+    /// Minted a webhook token.
+    TokenMinted,
+    /// Minted the successor of a webhook token.
+    TokenRotated,
+    /// Revoked a webhook token.
+    TokenRevoked,
+}
+
+impl AuditAction {
+    /// The name in the log: resource, then what happened to it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ConnectionCreated => "connection.created",
+            Self::ConnectionUpdated => "connection.updated",
+            Self::CredentialRotated => "connection.credential_rotated",
+            Self::ConnectionDeleted => "connection.deleted",
+            Self::TokenMinted => "webhook_token.minted",
+            Self::TokenRotated => "webhook_token.rotated",
+            Self::TokenRevoked => "webhook_token.revoked",
+        }
+    }
+}
