@@ -1,0 +1,158 @@
+//! The aggregators: where their APIs are, and how their webhooks prove whence they come.
+
+use ipnet::IpNet;
+
+use super::{
+    reader::Reader,
+    variables::{
+        BELVO_HOSTS, BELVO_WEBHOOK_HEADER, BELVO_WEBHOOK_HMAC_SECRET, BELVO_WEBHOOK_IPS,
+        PLUGGY_HOSTS, PLUGGY_WEBHOOK_HEADER, PLUGGY_WEBHOOK_HMAC_SECRET, PLUGGY_WEBHOOK_IPS,
+        Variable,
+    },
+};
+use crate::domain::{host_rule::HostRule, secret::SecretText, vendor::Vendor};
+
+/// The settings of every vendor.
+#[derive(Clone, Debug)]
+pub struct Vendors {
+    /// Pluggy's.
+    pub pluggy: VendorConfig,
+    /// Belvo's.
+    pub belvo: VendorConfig,
+}
+
+/// The settings of one vendor.
+#[derive(Clone, Debug)]
+pub struct VendorConfig {
+    /// Hosts that a base URL may name.
+    pub hosts: Vec<HostRule>,
+    /// Source addresses from which webhooks are accepted.
+    pub webhook_ips: Vec<IpNet>,
+    /// The secret of the webhooks' signature.
+    pub webhook_hmac_secret: Option<SecretText>,
+    /// The header that webhooks carry.
+    pub webhook_header: Option<WebhookHeader>,
+}
+
+/// A header whose value only the vendor and we know.
+#[derive(Clone, Debug)]
+pub struct WebhookHeader {
+    /// The name, in lower case.
+    pub name: String,
+    /// The value.
+    pub value: SecretText,
+}
+
+impl Vendors {
+    /// The settings of a vendor.
+    #[must_use]
+    pub fn of(&self, vendor: Vendor) -> &VendorConfig {
+        match vendor {
+            Vendor::Pluggy => &self.pluggy,
+            Vendor::Belvo => &self.belvo,
+        }
+    }
+
+    /// The same, to be added to: `dev` lists its simulator.
+    pub fn of_mut(&mut self, vendor: Vendor) -> &mut VendorConfig {
+        match vendor {
+            Vendor::Pluggy => &mut self.pluggy,
+            Vendor::Belvo => &mut self.belvo,
+        }
+    }
+
+    pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let pluggy = VendorConfig::read(
+            reader,
+            &PLUGGY_HOSTS,
+            &PLUGGY_WEBHOOK_IPS,
+            &PLUGGY_WEBHOOK_HMAC_SECRET,
+            &PLUGGY_WEBHOOK_HEADER,
+        );
+        let belvo = VendorConfig::read(
+            reader,
+            &BELVO_HOSTS,
+            &BELVO_WEBHOOK_IPS,
+            &BELVO_WEBHOOK_HMAC_SECRET,
+            &BELVO_WEBHOOK_HEADER,
+        );
+        Some(Self {
+            pluggy: pluggy?,
+            belvo: belvo?,
+        })
+    }
+}
+
+impl VendorConfig {
+    fn read(
+        reader: &mut Reader<'_>,
+        hosts: &Variable,
+        webhook_ips: &Variable,
+        webhook_hmac_secret: &Variable,
+        webhook_header: &Variable,
+    ) -> Option<Self> {
+        let hosts = reader.list(hosts, str::parse::<HostRule>);
+        let webhook_ips = reader.networks(webhook_ips);
+        let webhook_hmac_secret = reader.secret(webhook_hmac_secret);
+        let webhook_header = reader.parsed(webhook_header, WebhookHeader::parse);
+        Some(Self {
+            hosts: hosts?,
+            webhook_ips: webhook_ips?,
+            webhook_hmac_secret,
+            webhook_header,
+        })
+    }
+}
+
+impl WebhookHeader {
+    fn parse(text: &str) -> Result<Self, &'static str> {
+        let (name, value) = text.split_once(':').ok_or("has no colon after the name")?;
+        let value = value.trim();
+        if name.is_empty() || !name.bytes().all(is_token) {
+            return Err("does not begin with a header name");
+        }
+        if value.is_empty() {
+            return Err("has nothing after the colon");
+        }
+        if !value.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+            return Err("has a character that no header can carry");
+        }
+        Ok(Self {
+            name: name.to_ascii_lowercase(),
+            value: SecretText::new(value.to_owned()),
+        })
+    }
+}
+
+/// RFC 9110 §5.6.2: the characters of a header's name.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::WebhookHeader;
+
+    #[test]
+    fn a_header_line_is_split_at_its_first_colon() {
+        let header = WebhookHeader::parse("Authorization:  Basic dTpw:x ").unwrap();
+        assert_eq!(header.name, "authorization");
+        assert_eq!(header.value.expose(), "Basic dTpw:x");
+    }
+
+    #[test]
+    fn what_is_no_header_line_is_refused() {
+        for text in [
+            "no colon",
+            ": value",
+            "two words: value",
+            "Name :value",
+            "Name:",
+            "Name:  ",
+            "Name: a\nb",
+            "Name: ação",
+        ] {
+            assert!(WebhookHeader::parse(text).is_err(), "{text}");
+        }
+    }
+}
