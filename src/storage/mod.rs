@@ -1,1 +1,144 @@
-//! storage.
+//! Postgres, and nothing else.
+//!
+//! Tenant data is reached only through a [`TenantTx`], which is got only from [`Store::begin`]. Three
+//! walls stand between tenants: the explicit `tenant_id = $1` of each query, row level security with
+//! `FORCE`, and a role without login that every connection takes. What crosses tenants is in
+//! [`system`], behind a [`SystemTx`] on another role.
+
+pub mod audit;
+mod connections;
+pub mod error;
+mod isolation;
+mod migrate;
+mod system;
+mod tenant_keys;
+mod webhook_tokens;
+
+use std::time::Duration;
+
+use sqlx::{
+    AssertSqlSafe, PgPool, Postgres, Transaction,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+pub use self::{
+    connections::{ConnectionChange, ConnectionPage, NewConnection, PageStart},
+    error::{Constraint, StorageError},
+    isolation::IsolationError,
+    migrate::{DatabaseFacts, MigrationError, MigrationState},
+    system::{BrokenChain, StoredTenantKey},
+    webhook_tokens::{NewWebhookToken, TokenPage},
+};
+use crate::domain::ids::TenantId;
+
+/// The role of tenant work.
+const APP_ROLE: &str = "discovery_app";
+/// The role of the few jobs that cross tenants.
+const SYSTEM_ROLE: &str = "discovery_system";
+/// Work that crosses tenants is rare and short.
+const SYSTEM_CONNECTIONS: u32 = 2;
+
+/// How to reach the database.
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    /// Where it is and who logs in.
+    pub connect: PgConnectOptions,
+    /// The most connections of tenant work.
+    pub max_connections: u32,
+    /// How long a request waits for a connection before it is told to come back later.
+    pub acquire_timeout: Duration,
+}
+
+/// The database.
+#[derive(Clone, Debug)]
+pub struct Store {
+    login: PgConnectOptions,
+    app: PgPool,
+    system: PgPool,
+}
+
+impl Store {
+    /// Prepares the pools; connections are opened when they are needed.
+    #[must_use]
+    pub fn new(options: StoreOptions) -> Self {
+        let StoreOptions {
+            connect,
+            max_connections,
+            acquire_timeout,
+        } = options;
+        let login = connect.application_name("matcher-discovery");
+        let pool = |role: &'static str, most: u32| {
+            PgPoolOptions::new()
+                .max_connections(most)
+                .acquire_timeout(acquire_timeout)
+                .connect_lazy_with(login.clone().options([
+                    // The role is part of the connection, so not even RESET ROLE leads out of it.
+                    ("role", role),
+                    ("statement_timeout", "15s"),
+                    ("lock_timeout", "5s"),
+                    ("idle_in_transaction_session_timeout", "30s"),
+                ]))
+        };
+        Self {
+            app: pool(APP_ROLE, max_connections),
+            system: pool(SYSTEM_ROLE, SYSTEM_CONNECTIONS),
+            login,
+        }
+    }
+
+    /// Begins a transaction that sees and writes the rows of `tenant` and no others.
+    pub async fn begin(&self, tenant: TenantId) -> Result<TenantTx, StorageError> {
+        // One round trip begins the transaction and names the tenant. A UUID prints as hexadecimal
+        // digits and dashes, so nothing can be smuggled into the statement.
+        let begin = AssertSqlSafe(format!(
+            "BEGIN; SET LOCAL app.tenant_id = '{}'",
+            tenant.0.as_hyphenated()
+        ));
+        Ok(TenantTx {
+            tx: self.app.begin_with(begin).await?,
+            tenant,
+        })
+    }
+
+    /// Begins a transaction of work that crosses tenants.
+    pub async fn begin_system(&self) -> Result<SystemTx, StorageError> {
+        let tx = self
+            .system
+            .begin_with(AssertSqlSafe("BEGIN".to_owned()))
+            .await?;
+        Ok(SystemTx { tx })
+    }
+
+    /// Closes every connection, after the work that holds it is done.
+    pub async fn close(&self) {
+        self.app.close().await;
+        self.system.close().await;
+    }
+}
+
+/// A transaction bound to one tenant.
+#[derive(Debug)]
+pub struct TenantTx {
+    tx: Transaction<'static, Postgres>,
+    tenant: TenantId,
+}
+
+impl TenantTx {
+    /// Makes what was written last.
+    pub async fn commit(self) -> Result<(), StorageError> {
+        Ok(self.tx.commit().await?)
+    }
+}
+
+/// A transaction of work that crosses tenants.
+#[derive(Debug)]
+pub struct SystemTx {
+    tx: Transaction<'static, Postgres>,
+}
+
+impl SystemTx {
+    /// Makes what was written last.
+    pub async fn commit(self) -> Result<(), StorageError> {
+        Ok(self.tx.commit().await?)
+    }
+}

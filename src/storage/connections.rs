@@ -1,0 +1,317 @@
+//! `connections`: every kind of connection, each surface reading only its own.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{StorageError, TenantTx};
+use crate::{
+    domain::{
+        base_url::BaseUrl,
+        connection::{AccountRef, AggregatorConnection, ConfigName, Version},
+        ids::ConnectionId,
+        vendor::Vendor,
+    },
+    vault::Sealed,
+};
+
+/// A connection to insert.
+#[derive(Debug)]
+pub struct NewConnection<'a> {
+    /// What it is.
+    pub connection: &'a AggregatorConnection,
+    /// Its credential, sealed for exactly this row.
+    pub credential: &'a Sealed,
+}
+
+/// What an update writes.
+#[derive(Debug)]
+pub struct ConnectionChange<'a> {
+    /// The name from now on.
+    pub config_name: &'a ConfigName,
+    /// The base URL from now on.
+    pub base_url: &'a BaseUrl,
+    /// The account reference from now on.
+    pub account_ref: &'a AccountRef,
+    /// Another credential; `None` leaves the stored one alone.
+    pub credential: Option<&'a Sealed>,
+    /// When it happens.
+    pub now: DateTime<Utc>,
+}
+
+/// Where in the order of a list a page begins.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum PageStart<K> {
+    /// With the first row.
+    First,
+    /// With the row behind this key.
+    After(K),
+    /// With the row that makes this key the next one behind the page.
+    Before(K),
+}
+
+/// A page of connections, in order, with what lies on both sides of it.
+#[derive(Debug)]
+pub struct ConnectionPage {
+    /// The rows.
+    pub items: Vec<AggregatorConnection>,
+    /// Whether there are rows behind the last one.
+    pub more_after: bool,
+    /// Whether there are rows before the first one.
+    pub more_before: bool,
+}
+
+struct Row {
+    id: Uuid,
+    r#type: String,
+    config_name: String,
+    host: String,
+    account_ref: Option<String>,
+    version: i64,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl TryFrom<Row> for AggregatorConnection {
+    type Error = StorageError;
+
+    fn try_from(row: Row) -> Result<Self, StorageError> {
+        let inconsistent = |column| StorageError::Inconsistent {
+            table: "connections",
+            column,
+            id: row.id,
+        };
+        Ok(Self {
+            id: ConnectionId(row.id),
+            vendor: row.r#type.parse().map_err(|_| inconsistent("type"))?,
+            account_ref: AccountRef::from_stored(
+                row.account_ref.ok_or_else(|| inconsistent("account_ref"))?,
+            ),
+            config_name: ConfigName::from_stored(row.config_name),
+            base_url: BaseUrl::from_stored(row.host),
+            version: Version(row.version),
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        })
+    }
+}
+
+/// One list query: the order and the filter are part of the text, so that each has a plan of its
+/// own and reads just the index made for it.
+macro_rules! list_query {
+    ($tx:expr, $compare:tt, $direction:tt, $vendor:tt, $($argument:expr),+) => {
+        sqlx::query_as!(
+            Row,
+            r#"SELECT id, type, config_name, host, account_ref, version, created_at, updated_at
+               FROM connections
+               WHERE tenant_id = $1 AND kind = 'aggregator' AND deleted_at IS NULL
+                 AND (config_name, id) "# + $compare + " ($2, $3) " + $vendor
+                + " ORDER BY config_name " + $direction + ", id " + $direction + " LIMIT $4",
+            $($argument),+
+        )
+        .fetch_all(&mut *$tx)
+        .await?
+    };
+}
+
+impl TenantTx {
+    /// Adds an aggregator connection. A living name is a
+    /// [`Violates`](StorageError::Violates).
+    pub async fn insert_aggregator_connection(
+        &mut self,
+        new: &NewConnection<'_>,
+    ) -> Result<(), StorageError> {
+        let connection = new.connection;
+        sqlx::query!(
+            "INSERT INTO connections
+                 (tenant_id, id, kind, type, config_name, host, account_ref, credential,
+                  version, created_at, updated_at)
+             VALUES ($1, $2, 'aggregator', $3, $4, $5, $6, $7, $8, $9, $10)",
+            self.tenant.0,
+            connection.id.0,
+            connection.vendor.as_str(),
+            &*connection.config_name,
+            connection.base_url.as_str(),
+            &*connection.account_ref,
+            new.credential.as_bytes(),
+            connection.version.0,
+            connection.created_at,
+            connection.updated_at
+        )
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(())
+    }
+
+    /// A living aggregator connection.
+    pub async fn aggregator_connection(
+        &mut self,
+        id: ConnectionId,
+    ) -> Result<Option<AggregatorConnection>, StorageError> {
+        sqlx::query_as!(
+            Row,
+            "SELECT id, type, config_name, host, account_ref, version, created_at, updated_at
+             FROM connections
+             WHERE tenant_id = $1 AND id = $2 AND kind = 'aggregator' AND deleted_at IS NULL",
+            self.tenant.0,
+            id.0
+        )
+        .fetch_optional(&mut *self.tx)
+        .await?
+        .map(TryInto::try_into)
+        .transpose()
+    }
+
+    /// A living aggregator connection, held against other changes until this transaction is over.
+    pub async fn lock_aggregator_connection(
+        &mut self,
+        id: ConnectionId,
+    ) -> Result<Option<AggregatorConnection>, StorageError> {
+        sqlx::query_as!(
+            Row,
+            "SELECT id, type, config_name, host, account_ref, version, created_at, updated_at
+             FROM connections
+             WHERE tenant_id = $1 AND id = $2 AND kind = 'aggregator' AND deleted_at IS NULL
+             FOR NO KEY UPDATE",
+            self.tenant.0,
+            id.0
+        )
+        .fetch_optional(&mut *self.tx)
+        .await?
+        .map(TryInto::try_into)
+        .transpose()
+    }
+
+    /// The living connection of `vendor` with that name, held against deletion until this
+    /// transaction is over.
+    pub async fn share_aggregator_connection_named(
+        &mut self,
+        vendor: Vendor,
+        name: &ConfigName,
+    ) -> Result<Option<AggregatorConnection>, StorageError> {
+        sqlx::query_as!(
+            Row,
+            "SELECT id, type, config_name, host, account_ref, version, created_at, updated_at
+             FROM connections
+             WHERE tenant_id = $1 AND config_name = $2 AND type = $3
+               AND kind = 'aggregator' AND deleted_at IS NULL
+             FOR SHARE",
+            self.tenant.0,
+            &**name,
+            vendor.as_str()
+        )
+        .fetch_optional(&mut *self.tx)
+        .await?
+        .map(TryInto::try_into)
+        .transpose()
+    }
+
+    /// A page of the living aggregator connections, ordered by config name, then id.
+    pub async fn list_aggregator_connections(
+        &mut self,
+        vendor: Option<Vendor>,
+        start: &PageStart<(String, Uuid)>,
+        limit: u16,
+    ) -> Result<ConnectionPage, StorageError> {
+        let tenant = self.tenant.0;
+        // One row more than asked for tells whether there are more.
+        let most = i64::from(limit) + 1;
+        // No name is empty, so the first page is the one behind the empty name.
+        let (name, id, backwards) = match start {
+            PageStart::First => ("", Uuid::nil(), false),
+            PageStart::After((name, id)) => (name.as_str(), *id, false),
+            PageStart::Before((name, id)) => (name.as_str(), *id, true),
+        };
+        let tx = &mut *self.tx;
+        let mut rows = match (vendor.map(Vendor::as_str), backwards) {
+            (None, false) => list_query!(tx, ">", "ASC", "", tenant, name, id, most),
+            (None, true) => list_query!(tx, "<", "DESC", "", tenant, name, id, most),
+            (Some(vendor), false) => {
+                list_query!(
+                    tx,
+                    ">",
+                    "ASC",
+                    "AND type = $5",
+                    tenant,
+                    name,
+                    id,
+                    most,
+                    vendor
+                )
+            }
+            (Some(vendor), true) => {
+                list_query!(
+                    tx,
+                    "<",
+                    "DESC",
+                    "AND type = $5",
+                    tenant,
+                    name,
+                    id,
+                    most,
+                    vendor
+                )
+            }
+        };
+        let more = rows.len() > usize::from(limit);
+        rows.truncate(limit.into());
+        if backwards {
+            rows.reverse();
+        }
+        Ok(ConnectionPage {
+            items: rows
+                .into_iter()
+                .map(TryInto::try_into)
+                .collect::<Result<_, _>>()?,
+            more_after: more || backwards,
+            more_before: if backwards {
+                more
+            } else {
+                *start != PageStart::First
+            },
+        })
+    }
+
+    /// Writes a change to a connection that this transaction holds, and counts it.
+    pub async fn update_aggregator_connection(
+        &mut self,
+        id: ConnectionId,
+        change: &ConnectionChange<'_>,
+    ) -> Result<(), StorageError> {
+        sqlx::query!(
+            "UPDATE connections
+             SET config_name = $3, host = $4, account_ref = $5,
+                 credential = coalesce($6, credential), version = version + 1, updated_at = $7
+             WHERE tenant_id = $1 AND id = $2",
+            self.tenant.0,
+            id.0,
+            &**change.config_name,
+            change.base_url.as_str(),
+            &**change.account_ref,
+            change.credential.map(Sealed::as_bytes),
+            change.now
+        )
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(())
+    }
+
+    /// Deletes a connection for every surface: the row stays for what refers to it, its name is
+    /// free, its credential is gone. Answers whether it lived.
+    pub async fn delete_aggregator_connection(
+        &mut self,
+        id: ConnectionId,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StorageError> {
+        let done = sqlx::query!(
+            "UPDATE connections
+             SET deleted_at = $3, updated_at = $3, credential = NULL, version = version + 1
+             WHERE tenant_id = $1 AND id = $2 AND kind = 'aggregator' AND deleted_at IS NULL",
+            self.tenant.0,
+            id.0,
+            now
+        )
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(done.rows_affected() == 1)
+    }
+}
