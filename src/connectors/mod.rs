@@ -1,1 +1,164 @@
-//! connectors.
+//! Sources besides the aggregators: code that reaches a database or a REST endpoint.
+//!
+//! What a deployment offers is decided once, at boot, by what is registered; everything else asks
+//! the [`Registry`].
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use crate::domain::connector::ConnectorType;
+
+/// Code that reaches one type of source.
+pub trait Connector: fmt::Debug + Send + Sync {
+    /// What it is called and which family it belongs to.
+    fn connector_type(&self) -> ConnectorType;
+}
+
+/// Why a connector can't be registered.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum RegistryError {
+    /// The configuration names a type that this program does not have.
+    #[error("there is no connector type \"{name}\" in this program; it has {}", list(.known))]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// What there is.
+        known: Vec<&'static str>,
+    },
+    /// Two connectors claim one name.
+    #[error("two connectors are called \"{0}\"")]
+    Twice(&'static str),
+}
+
+fn list(known: &[&str]) -> String {
+    if known.is_empty() {
+        "none".to_owned()
+    } else {
+        known.join(", ")
+    }
+}
+
+/// The connectors of this deployment, by type.
+#[derive(Clone, Debug, Default)]
+pub struct Registry {
+    connectors: BTreeMap<&'static str, Arc<dyn Connector>>,
+}
+
+impl Registry {
+    /// Registers, of the connectors there are, those that `wanted` names; all of them when it
+    /// names none. Everything that is wrong is reported.
+    pub fn boot(
+        available: Vec<Arc<dyn Connector>>,
+        wanted: Option<&[String]>,
+    ) -> Result<Self, Vec<RegistryError>> {
+        let known: Vec<&'static str> = available
+            .iter()
+            .map(|connector| connector.connector_type().name)
+            .collect();
+        let mut faults: Vec<RegistryError> = wanted
+            .unwrap_or_default()
+            .iter()
+            .filter(|name| !known.contains(&name.as_str()))
+            .map(|name| RegistryError::Unknown {
+                name: name.clone(),
+                known: known.clone(),
+            })
+            .collect();
+        let mut registry = Self::default();
+        for connector in available {
+            let name = connector.connector_type().name;
+            if wanted.is_some_and(|wanted| !wanted.iter().any(|one| one == name)) {
+                continue;
+            }
+            if registry.connectors.insert(name, connector).is_some() {
+                faults.push(RegistryError::Twice(name));
+            }
+        }
+        if faults.is_empty() {
+            Ok(registry)
+        } else {
+            Err(faults)
+        }
+    }
+
+    /// The registered types, by name.
+    pub fn types(&self) -> impl Iterator<Item = ConnectorType> + '_ {
+        self.connectors
+            .values()
+            .map(|connector| connector.connector_type())
+    }
+
+    /// The connector of that type, if it was registered.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Arc<dyn Connector>> {
+        self.connectors.get(name)
+    }
+}
+
+/// The connectors compiled into this program.
+#[must_use]
+pub fn compiled_in() -> Vec<Arc<dyn Connector>> {
+    Vec::new()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::connector::ConnectorCategory;
+
+    #[derive(Debug)]
+    struct Named(&'static str);
+
+    impl Connector for Named {
+        fn connector_type(&self) -> ConnectorType {
+            ConnectorType {
+                name: self.0,
+                category: ConnectorCategory::Database,
+            }
+        }
+    }
+
+    fn available() -> Vec<Arc<dyn Connector>> {
+        vec![Arc::new(Named("postgres")), Arc::new(Named("mysql"))]
+    }
+
+    fn names(registry: &Registry) -> Vec<&'static str> {
+        registry.types().map(|one| one.name).collect()
+    }
+
+    #[test]
+    fn everything_is_registered_unless_the_deployment_chooses() {
+        let all = Registry::boot(available(), None).unwrap();
+        assert_eq!(names(&all), ["mysql", "postgres"]);
+        let one = Registry::boot(available(), Some(&["postgres".to_owned()])).unwrap();
+        assert_eq!(names(&one), ["postgres"]);
+        assert!(one.get("postgres").is_some());
+        assert!(one.get("mysql").is_none());
+    }
+
+    #[test]
+    fn a_deployment_may_choose_none() {
+        assert_eq!(
+            names(&Registry::boot(available(), Some(&[])).unwrap()),
+            [""; 0]
+        );
+    }
+
+    #[test]
+    fn every_fault_of_the_choice_is_named() {
+        let wanted = ["oracle".to_owned(), "postgres".to_owned(), "db2".to_owned()];
+        let faults = Registry::boot(available(), Some(&wanted)).unwrap_err();
+        assert_eq!(faults.len(), 2);
+        assert_eq!(
+            faults[0].to_string(),
+            "there is no connector type \"oracle\" in this program; it has postgres, mysql"
+        );
+        let twice = vec![
+            Arc::new(Named("a")) as Arc<dyn Connector>,
+            Arc::new(Named("a")),
+        ];
+        assert_eq!(
+            Registry::boot(twice, None).unwrap_err(),
+            [RegistryError::Twice("a")]
+        );
+    }
+}
