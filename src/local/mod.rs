@@ -1,1 +1,3 @@
-//! local.
+//! Stand-ins that let one command run with nothing else installed.
+
+pub mod embedded_pg;
