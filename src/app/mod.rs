@@ -1,1 +1,127 @@
-//! app.
+//! Use cases: what the service does, whichever door a request comes through.
+//!
+//! A use case takes the caller first, decides, and holds a transaction no longer than its own
+//! statements.
+
+mod connections;
+mod connectors;
+mod credentials;
+mod keys;
+mod readiness;
+mod webhook_tokens;
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+pub use self::{
+    connections::{AggregatorChange, CredentialChange, NewAggregator},
+    keys::{KeyUse, RewrapProgress, list_keys, rewrap_keys},
+    readiness::{Check, Readiness},
+    webhook_tokens::MintedToken,
+};
+use crate::{
+    connectors::Registry,
+    domain::{base_url::HostPolicy, clock::Clock, random::Random, vendor::Vendor},
+    storage::{Constraint, StorageError, Store},
+    vault::{Vault, VaultError},
+};
+
+/// What the use cases work with.
+pub struct Parts {
+    /// The database.
+    pub store: Store,
+    /// What seals and opens.
+    pub vault: Vault,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub random: Arc<dyn Random>,
+    /// The connectors of this deployment.
+    pub registry: Registry,
+    /// The hosts that each vendor's base URLs may name.
+    pub hosts: BTreeMap<Vendor, HostPolicy>,
+    /// The base of minted webhook URLs.
+    pub public_url: String,
+}
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parts").finish_non_exhaustive()
+    }
+}
+
+/// The use cases.
+#[derive(Clone, Debug)]
+pub struct App(Arc<Parts>);
+
+impl App {
+    /// Puts the use cases together.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// The hosts that a base URL of `vendor` may name.
+    #[must_use]
+    pub fn host_policy(&self, vendor: Vendor) -> &HostPolicy {
+        // A vendor without a policy has no hosts: nothing passes.
+        const NONE: &HostPolicy = &HostPolicy {
+            rules: Vec::new(),
+            allow_http: false,
+        };
+        self.0.hosts.get(&vendor).unwrap_or(NONE)
+    }
+
+    /// The hosts that a base URL may name when it is not known which vendor it is for.
+    #[must_use]
+    pub fn host_policy_of_all(&self) -> HostPolicy {
+        let policies = self.0.hosts.values();
+        HostPolicy {
+            allow_http: policies.clone().any(|policy| policy.allow_http),
+            rules: policies.flat_map(|policy| policy.rules.clone()).collect(),
+        }
+    }
+}
+
+/// Why a use case did not do as asked, named by what the caller can do.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// No such connection in this tenant, or none of this kind.
+    #[error("no such connection")]
+    ConnectionNotFound,
+    /// No such webhook token in this tenant.
+    #[error("no such webhook token")]
+    WebhookTokenNotFound,
+    /// A living connection of the tenant has that name.
+    #[error("a connection with that config name exists")]
+    ConfigNameTaken,
+    /// The connection changed since the caller read it.
+    #[error("the connection changed since it was read")]
+    ConnectionChanged,
+    /// The token is revoked or over, so it can't have a successor.
+    #[error("the webhook token no longer lives")]
+    WebhookTokenEnded,
+    /// The same request may succeed in a moment.
+    #[error("not available now")]
+    Unavailable(#[source] StorageError),
+    /// A defect, of ours or of the deployment.
+    #[error("internal error")]
+    Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<StorageError> for AppError {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::Violates(Constraint::ConnectionConfigName, _) => Self::ConfigNameTaken,
+            StorageError::Unavailable(_) => Self::Unavailable(error),
+            StorageError::Inconsistent { .. } | StorageError::Refused(_) => {
+                Self::Internal(error.into())
+            }
+        }
+    }
+}
+
+impl From<VaultError> for AppError {
+    fn from(error: VaultError) -> Self {
+        Self::Internal(error.into())
+    }
+}

@@ -1,0 +1,207 @@
+//! Aggregator connections: create, read, list, change, delete.
+
+use uuid::Uuid;
+
+use super::{App, AppError};
+use crate::{
+    domain::{
+        audit::AuditAction,
+        base_url::BaseUrl,
+        caller::Caller,
+        connection::{AccountRef, AggregatorConnection, ConfigName, Version},
+        credential::Credential,
+        ids::ConnectionId,
+        vendor::Vendor,
+    },
+    storage::{ConnectionChange, ConnectionPage, NewConnection, PageStart},
+};
+
+/// A connection as an operator asks for it; every part is checked already.
+#[derive(Debug)]
+pub struct NewAggregator {
+    /// The aggregator.
+    pub vendor: Vendor,
+    /// The tenant's name for it.
+    pub config_name: ConfigName,
+    /// Where the vendor's API is.
+    pub base_url: BaseUrl,
+    /// What to read there.
+    pub account_ref: AccountRef,
+    /// What the vendor accepts as proof.
+    pub credential: Credential,
+}
+
+/// What becomes of the sealed credential.
+#[derive(Debug)]
+pub enum CredentialChange {
+    /// It stays as it is.
+    Keep,
+    /// Another one takes its place.
+    Rotate(Credential),
+}
+
+/// A change as an operator asks for it; every part is checked already.
+#[derive(Debug)]
+pub struct AggregatorChange {
+    /// The name from now on.
+    pub config_name: ConfigName,
+    /// The base URL from now on.
+    pub base_url: BaseUrl,
+    /// The account reference from now on.
+    pub account_ref: AccountRef,
+    /// What becomes of the credential.
+    pub credential: CredentialChange,
+    /// The versions the operator is willing to change; `None` for any.
+    pub expected: Option<Vec<Version>>,
+}
+
+impl App {
+    /// Makes a connection, its credential sealed for it alone.
+    pub async fn create_aggregator_connection(
+        &self,
+        caller: &Caller,
+        new: NewAggregator,
+    ) -> Result<AggregatorConnection, AppError> {
+        let now = self.0.clock.now();
+        let connection = AggregatorConnection {
+            id: ConnectionId::new(&*self.0.clock, &*self.0.random),
+            vendor: new.vendor,
+            config_name: new.config_name,
+            base_url: new.base_url,
+            account_ref: new.account_ref,
+            version: Version::FIRST,
+            created_at: now,
+            updated_at: now,
+        };
+        let mut tx = self.0.store.begin(caller.tenant).await?;
+        let credential = self
+            .seal_credential(&mut tx, caller, connection.id, &new.credential)
+            .await?;
+        tx.insert_aggregator_connection(&NewConnection {
+            connection: &connection,
+            credential: &credential,
+        })
+        .await?;
+        tx.audit(
+            &caller.subject,
+            AuditAction::ConnectionCreated,
+            connection.id.0,
+            now,
+        )
+        .await?;
+        tx.commit().await?;
+        tracing::info!(
+            tenant.id = %caller.tenant,
+            connection.id = %connection.id,
+            vendor = %connection.vendor,
+            "an aggregator connection was created"
+        );
+        Ok(connection)
+    }
+
+    /// One connection.
+    pub async fn aggregator_connection(
+        &self,
+        caller: &Caller,
+        id: ConnectionId,
+    ) -> Result<AggregatorConnection, AppError> {
+        let mut tx = self.0.store.begin(caller.tenant).await?;
+        let connection = tx.aggregator_connection(id).await?;
+        connection.ok_or(AppError::ConnectionNotFound)
+    }
+
+    /// A page of the tenant's connections, ordered by config name, then id.
+    pub async fn list_aggregator_connections(
+        &self,
+        caller: &Caller,
+        vendor: Option<Vendor>,
+        start: &PageStart<(String, Uuid)>,
+        limit: u16,
+    ) -> Result<ConnectionPage, AppError> {
+        let mut tx = self.0.store.begin(caller.tenant).await?;
+        Ok(tx.list_aggregator_connections(vendor, start, limit).await?)
+    }
+
+    /// Changes a connection. The vendor never changes; the credential only when asked to.
+    pub async fn update_aggregator_connection(
+        &self,
+        caller: &Caller,
+        id: ConnectionId,
+        change: AggregatorChange,
+    ) -> Result<AggregatorConnection, AppError> {
+        let now = self.0.clock.now();
+        let mut tx = self.0.store.begin(caller.tenant).await?;
+        let current = tx
+            .lock_aggregator_connection(id)
+            .await?
+            .ok_or(AppError::ConnectionNotFound)?;
+        if change
+            .expected
+            .is_some_and(|versions| !versions.contains(&current.version))
+        {
+            return Err(AppError::ConnectionChanged);
+        }
+        let (credential, action) = match &change.credential {
+            CredentialChange::Keep => (None, AuditAction::ConnectionUpdated),
+            CredentialChange::Rotate(credential) => (
+                Some(
+                    self.seal_credential(&mut tx, caller, id, credential)
+                        .await?,
+                ),
+                AuditAction::CredentialRotated,
+            ),
+        };
+        tx.update_aggregator_connection(
+            id,
+            &ConnectionChange {
+                config_name: &change.config_name,
+                base_url: &change.base_url,
+                account_ref: &change.account_ref,
+                credential: credential.as_ref(),
+                now,
+            },
+        )
+        .await?;
+        tx.audit(&caller.subject, action, id.0, now).await?;
+        tx.commit().await?;
+        tracing::info!(
+            tenant.id = %caller.tenant,
+            connection.id = %id,
+            vendor = %current.vendor,
+            action = action.as_str(),
+            "an aggregator connection was changed"
+        );
+        Ok(AggregatorConnection {
+            config_name: change.config_name,
+            base_url: change.base_url,
+            account_ref: change.account_ref,
+            version: Version(current.version.0 + 1),
+            updated_at: now,
+            ..current
+        })
+    }
+
+    /// Deletes a connection: its name is free, its credential is gone, its tokens are revoked.
+    pub async fn delete_aggregator_connection(
+        &self,
+        caller: &Caller,
+        id: ConnectionId,
+    ) -> Result<(), AppError> {
+        let now = self.0.clock.now();
+        let mut tx = self.0.store.begin(caller.tenant).await?;
+        if !tx.delete_aggregator_connection(id, now).await? {
+            return Err(AppError::ConnectionNotFound);
+        }
+        let tokens = tx.revoke_webhook_tokens_of(id, now).await?;
+        tx.audit(&caller.subject, AuditAction::ConnectionDeleted, id.0, now)
+            .await?;
+        tx.commit().await?;
+        tracing::info!(
+            tenant.id = %caller.tenant,
+            connection.id = %id,
+            tokens.revoked = tokens,
+            "an aggregator connection was deleted"
+        );
+        Ok(())
+    }
+}
