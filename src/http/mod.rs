@@ -1,1 +1,150 @@
-//! http.
+//! The operators' door.
+//!
+//! Routes read requests, call one use case each, and shape its answer. They see neither a pool, nor
+//! a row, nor a key.
+
+pub mod auth;
+mod caller;
+mod extract;
+mod json;
+mod middleware;
+pub mod openapi;
+mod page;
+pub mod problem;
+mod routes;
+pub mod server;
+#[cfg(test)]
+mod tests;
+
+use std::{fmt, sync::Arc};
+
+use axum::Router;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use self::{
+    auth::Authenticator,
+    problem::{Code, Problem},
+};
+use crate::{
+    app::App,
+    domain::{clock::Clock, random::Random},
+    shutdown::{Phase, Shutdown},
+    telemetry::MetricsHandle,
+    vault::Signer,
+};
+
+/// What the routes work with.
+pub struct ApiParts {
+    /// The use cases.
+    pub app: App,
+    /// Who is calling.
+    pub authenticator: Authenticator,
+    /// What keeps cursors honest.
+    pub signer: Signer,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub random: Arc<dyn Random>,
+    /// How the outside names this server, without a slash at the end.
+    pub public_url: String,
+    /// Whether the process is about to end.
+    pub shutdown: Shutdown,
+    /// What was measured.
+    pub metrics: MetricsHandle,
+}
+
+impl fmt::Debug for ApiParts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiParts").finish_non_exhaustive()
+    }
+}
+
+/// The state of every route. Clones share it.
+#[derive(Clone, Debug)]
+struct Api(Arc<ApiParts>);
+
+impl Api {
+    fn app(&self) -> &App {
+        &self.0.app
+    }
+
+    fn authenticator(&self) -> &Authenticator {
+        &self.0.authenticator
+    }
+
+    fn signer(&self) -> &Signer {
+        &self.0.signer
+    }
+
+    fn clock(&self) -> &dyn Clock {
+        &*self.0.clock
+    }
+
+    fn random(&self) -> &dyn Random {
+        &*self.0.random
+    }
+
+    fn public_url(&self) -> &str {
+        &self.0.public_url
+    }
+
+    fn phase(&self) -> Phase {
+        self.0.shutdown.phase()
+    }
+
+    fn metrics(&self) -> &MetricsHandle {
+        &self.0.metrics
+    }
+}
+
+/// Every route with its description, each listed once.
+fn routes() -> OpenApiRouter<Api> {
+    use routes::{aggregator_connections, connector_types, operations, webhook_tokens};
+
+    openapi::empty()
+        .routes(routes!(
+            aggregator_connections::create,
+            aggregator_connections::list
+        ))
+        .routes(routes!(
+            aggregator_connections::get,
+            aggregator_connections::update,
+            aggregator_connections::delete
+        ))
+        .routes(routes!(connector_types::list))
+        .routes(routes!(webhook_tokens::mint, webhook_tokens::list))
+        .routes(routes!(webhook_tokens::revoke))
+        .routes(routes!(webhook_tokens::rotate))
+        .routes(routes!(operations::health))
+        .routes(routes!(operations::ready))
+        .routes(routes!(operations::metrics))
+        .routes(routes!(operations::version))
+        .routes(routes!(operations::document))
+        .routes(routes!(operations::error_page))
+}
+
+/// The API.
+pub fn router(parts: ApiParts, cors_origins: &[String]) -> Router {
+    let api = Api(Arc::new(parts));
+    let (routes, _) = routes().split_for_parts();
+    let routes = routes
+        .merge(routes::operations::reference())
+        .fallback(nothing_here)
+        .method_not_allowed_fallback(other_methods)
+        .with_state(api.clone());
+    middleware::wrap(routes, &api, cors_origins)
+}
+
+async fn nothing_here() -> Problem {
+    Problem::new(
+        Code::NotFound,
+        "There is nothing at this path; /docs lists every path there is.",
+    )
+}
+
+async fn other_methods() -> Problem {
+    Problem::new(
+        Code::MethodNotAllowed,
+        "This path knows other methods; the header Allow lists them.",
+    )
+}
