@@ -1,0 +1,137 @@
+//! `serve`: the server, for production.
+
+use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+
+use tokio::net::TcpListener;
+
+use super::{
+    Failure, configure,
+    wiring::{self, Outside, Service},
+};
+use crate::{
+    config::{Config, Profile, Source},
+    connectors,
+    domain::{
+        clock::SystemClock,
+        ids::TenantId,
+        random::{OsRandom, Random},
+    },
+    http::server,
+    shutdown::{Shutdown, Signals},
+};
+
+/// How long `/ready` tells that this server is about to go before it takes no more connections.
+const NOTICE: Duration = Duration::from_secs(1);
+/// How long requests in flight may take to finish.
+const DRAIN: Duration = Duration::from_secs(30);
+
+pub(super) async fn run(source: &Source) -> Result<ExitCode, Failure> {
+    // Caught from here on, so that an early SIGTERM is not lost.
+    let signals = Signals::listen()?;
+    let mut config = configure(source, Profile::Serve)?;
+    let listener = bind(&mut config).await?;
+    let shutdown = Shutdown::new();
+    let service = start(&config, &shutdown, false).await?;
+    announce(&config);
+    serve(listener, &service, &shutdown, signals, NOTICE).await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Binds the configured address, and notes which one it became.
+pub(super) async fn bind(config: &mut Config) -> Result<TcpListener, Failure> {
+    let wanted = config.http.listen;
+    let listener = TcpListener::bind(wanted).await.map_err(|error| {
+        format!(
+            "can't listen on {wanted}: {error}; stop what listens there, or choose another address \
+             with --listen or DISCOVERY_LISTEN"
+        )
+    })?;
+    config.http.listen = listener.local_addr()?;
+    Ok(listener)
+}
+
+/// Puts the server together and makes sure that it may serve.
+pub(super) async fn start(
+    config: &Config,
+    shutdown: &Shutdown,
+    allow_http: bool,
+) -> Result<Service, Failure> {
+    let random: Arc<dyn Random> = Arc::new(OsRandom);
+    let service = wiring::assemble(
+        config,
+        Outside {
+            clock: Arc::new(SystemClock),
+            random: Arc::clone(&random),
+            connectors: connectors::compiled_in(),
+            allow_http,
+            shutdown: shutdown.clone(),
+        },
+    )?;
+    let state = service.store.migration_state().await?;
+    if !state.is_current() {
+        return Err(format!(
+            "the database's schema is at {:04} and this program needs {:04}; \
+             run `matcher-discovery migrate` first",
+            state.applied, state.known
+        )
+        .into());
+    }
+    let strangers = [(); 2].map(|()| TenantId::new(&SystemClock, &*random));
+    service
+        .store
+        .prove_isolation(strangers[0], strangers[1])
+        .await?;
+    Ok(service)
+}
+
+/// Says that the server can be called, and where.
+pub(super) fn announce(config: &Config) {
+    let bound: SocketAddr = config.http.listen;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        public_url = %config.http.public_url(bound),
+        "listening on http://{bound}"
+    );
+}
+
+/// Serves until a signal comes, then finishes what was begun.
+pub(super) async fn serve(
+    listener: TcpListener,
+    service: &Service,
+    shutdown: &Shutdown,
+    mut signals: Signals,
+    notice: Duration,
+) {
+    let closing = shutdown.token().child_token();
+    let accepting = closing.clone();
+    let connections = server::serve(listener, service.router.clone(), closing.clone());
+    tokio::pin!(connections);
+    tokio::select! {
+        () = &mut connections => {}
+        signal = signals.next() => {
+            tracing::info!(signal, "ending: finishing what was begun");
+        }
+    }
+    // `/ready` tells before the door closes, so that nobody is sent here in vain.
+    shutdown.announce();
+    let ended = async {
+        tokio::select! {
+            () = &mut connections => return,
+            () = tokio::time::sleep(notice) => accepting.cancel(),
+        }
+        connections.await;
+    };
+    tokio::select! {
+        done = tokio::time::timeout(DRAIN, ended) => {
+            if done.is_err() {
+                tracing::warn!("some requests did not finish in {} s and were cut off", DRAIN.as_secs());
+            }
+        }
+        signal = signals.next() => tracing::warn!(signal, "ending at once: asked a second time"),
+    }
+    if let Err(stragglers) = shutdown.drain(Duration::from_secs(5)).await {
+        tracing::warn!("{stragglers}");
+    }
+    service.store.close().await;
+    tracing::info!("ended");
+}

@@ -1,0 +1,45 @@
+//! `token`: a token for an operator.
+
+use std::{process::ExitCode, time::Duration};
+
+use clap::Args;
+
+use super::{Failure, configure, say};
+use crate::{
+    config::{Profile, Source, variables},
+    domain::{clock::SystemClock, ids::TenantId},
+    http::auth::mint::mint,
+};
+
+#[derive(Args, Debug)]
+pub(super) struct TokenArgs {
+    /// The tenant that the token speaks for
+    #[arg(long, value_name = "UUID")]
+    tenant: TenantId,
+    /// What the token allows
+    #[arg(
+        long,
+        value_name = "SCOPES",
+        default_value = "discovery:read discovery:write"
+    )]
+    scope: String,
+    /// How long the token is good for
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = humantime::parse_duration)]
+    ttl: Duration,
+}
+
+pub(super) fn run(args: &TokenArgs, source: &Source) -> Result<ExitCode, Failure> {
+    let config = configure(source, Profile::Tool(&[variables::JWT_HMAC_SECRET]))?;
+    let secret = config
+        .auth
+        .hmac_secret
+        .ok_or("a token is signed with DISCOVERY_JWT_HMAC_SECRET, which is not set")?;
+    say(&mint(
+        secret.expose().as_bytes(),
+        args.tenant,
+        &args.scope,
+        args.ttl,
+        &SystemClock,
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}

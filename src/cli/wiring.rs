@@ -1,0 +1,183 @@
+//! Puts the parts together: the same for `serve`, `dev` and the tests.
+
+use std::{str::FromStr as _, sync::Arc, time::Duration};
+
+use axum::Router;
+use sqlx::postgres::PgConnectOptions;
+use zeroize::Zeroizing;
+
+use super::Failure;
+use crate::{
+    app::{App, Parts},
+    config::{Auth, Check, Config, ConfigFault, Jwks, ScopeRule, Types, variables},
+    connectors::{Connector, Registry, RegistryError},
+    domain::{base_url::HostPolicy, clock::Clock, random::Random, vendor::Vendor},
+    http::{
+        self, ApiParts,
+        auth::{Authenticator, KeySource, TokenRules},
+    },
+    net::{Client, NetConfig},
+    shutdown::Shutdown,
+    storage::{Store, StoreOptions},
+    telemetry,
+    vault::{KeyRing, Vault},
+};
+
+/// The rules of the configuration that other rooms know.
+pub const CHECKS: &[Check] = &[
+    (variables::KEYRING, |text| {
+        KeyRing::parse(text)
+            .map(drop)
+            .map_err(|error| error.to_string())
+    }),
+    (variables::DATABASE_URL, |text| {
+        // The driver's own message may repeat the URL, and with it the password.
+        PgConnectOptions::from_str(text)
+            .map(drop)
+            .map_err(|_| "the database driver can't read it".to_owned())
+    }),
+    (variables::LOG, telemetry::check_filter),
+];
+
+/// What comes from outside the process, or from a test.
+#[derive(Debug)]
+pub struct Outside {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub random: Arc<dyn Random>,
+    /// The connectors there are; the configuration chooses among them.
+    pub connectors: Vec<Arc<dyn Connector>>,
+    /// Whether base URLs may be plain http: on a laptop only.
+    pub allow_http: bool,
+    /// The tasks of the process.
+    pub shutdown: Shutdown,
+}
+
+/// A server, ready to be given a socket.
+#[derive(Debug)]
+pub struct Service {
+    /// The use cases.
+    pub app: App,
+    /// The database.
+    pub store: Store,
+    /// The API.
+    pub router: Router,
+}
+
+/// Puts a server together.
+pub fn assemble(config: &Config, outside: Outside) -> Result<Service, Failure> {
+    let vault = vault(config, &outside.random)?;
+    let signer = vault.signer();
+    let store = store(config)?;
+    let public_url = config.http.public_url(config.http.listen).to_string();
+    let hosts = Vendor::ALL.map(|vendor| {
+        let policy = HostPolicy {
+            rules: config.vendors.of(vendor).hosts.clone(),
+            allow_http: outside.allow_http,
+        };
+        (vendor, policy)
+    });
+    let app = App::new(Parts {
+        store: store.clone(),
+        vault,
+        clock: Arc::clone(&outside.clock),
+        random: Arc::clone(&outside.random),
+        registry: registry(config, outside.connectors)?,
+        hosts: hosts.into(),
+        public_url: public_url.clone(),
+    });
+    let authenticator = Authenticator::new(
+        token_rules(&config.auth),
+        Arc::clone(&outside.clock),
+        key_client()?,
+    )?;
+    let router = http::router(
+        ApiParts {
+            app: app.clone(),
+            authenticator,
+            signer,
+            clock: outside.clock,
+            random: outside.random,
+            public_url,
+            shutdown: outside.shutdown,
+            metrics: telemetry::metrics(),
+        },
+        &config.http.cors_origins,
+    );
+    Ok(Service { app, store, router })
+}
+
+/// The database, as the configuration says; no connection is opened yet.
+pub(super) fn store(config: &Config) -> Result<Store, Failure> {
+    Ok(Store::new(StoreOptions {
+        connect: login(config)?,
+        max_connections: config.database.pool_size,
+        acquire_timeout: Duration::from_secs(2),
+    }))
+}
+
+/// Who logs in to the database, and where.
+pub(super) fn login(config: &Config) -> Result<PgConnectOptions, Failure> {
+    let url = config.database.url()?;
+    // Checked with the rest of the configuration; the driver's message may hold the password.
+    PgConnectOptions::from_str(url.expose())
+        .map_err(|_| "the database driver can't read DISCOVERY_DATABASE_URL".into())
+}
+
+/// What seals and opens, as the configuration says.
+pub(super) fn vault(config: &Config, random: &Arc<dyn Random>) -> Result<Vault, Failure> {
+    let ring = KeyRing::parse(config.keys.ring()?.expose())?;
+    Ok(Vault::new(ring, Arc::clone(random)))
+}
+
+/// The connectors that the configuration chooses.
+pub(super) fn registry(
+    config: &Config,
+    available: Vec<Arc<dyn Connector>>,
+) -> Result<Registry, ConfigFault> {
+    let wanted = match &config.connectors.types {
+        Types::All => None,
+        Types::Only(names) => Some(names.as_slice()),
+    };
+    Registry::boot(available, wanted).map_err(|faults| {
+        let messages: Vec<String> = faults.iter().map(RegistryError::to_string).collect();
+        ConfigFault {
+            variable: variables::CONNECTORS.name(),
+            message: format!("can't be followed: {}", messages.join("; ")),
+        }
+    })
+}
+
+fn token_rules(auth: &Auth) -> TokenRules {
+    TokenRules {
+        hmac_secret: auth
+            .hmac_secret
+            .as_ref()
+            .map(|secret| Zeroizing::new(secret.expose().as_bytes().to_vec())),
+        jwks: auth.jwks.as_ref().map(|jwks| match jwks {
+            Jwks::File(path) => KeySource::File(path.clone()),
+            Jwks::Url(url) => KeySource::Url(url.clone()),
+        }),
+        jwks_over_loopback_http: false,
+        issuer: auth.issuer.clone(),
+        audience: auth.audience.clone(),
+        scopes: match auth.scopes {
+            ScopeRule::IfPresent => http::auth::ScopeRule::IfPresent,
+            ScopeRule::Required => http::auth::ScopeRule::Required,
+        },
+    }
+}
+
+/// The client that fetches key sets. Who runs the token issuer is the deployment's choice, so its
+/// address may be a private one.
+fn key_client() -> Result<Client, Failure> {
+    let everywhere = ["0.0.0.0/0", "::/0"].map(str::parse);
+    Ok(Client::new(NetConfig {
+        connect_timeout: Duration::from_secs(3),
+        total_timeout: Duration::from_secs(5),
+        body_cap: 256 * 1024,
+        exemptions: everywhere.into_iter().collect::<Result<_, _>>()?,
+        proxy: None,
+    })?)
+}
