@@ -1,1 +1,22 @@
 //! The integration tests: one binary, driven through the router and the commands.
+
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test that can't go on panics"
+)]
+
+mod api;
+mod audit;
+mod authz;
+mod commands;
+mod documents;
+mod isolation;
+mod keys;
+mod layering;
+mod list_cost;
+mod local;
+mod migrations;
+mod openapi;
+mod secrets;
+mod support;

@@ -1,0 +1,3 @@
+//! The stand-ins for a laptop.
+
+mod embedded_pg;

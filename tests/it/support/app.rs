@@ -1,0 +1,241 @@
+//! The server, put together as the program does it, over a database of its own and a clock that
+//! stands still.
+
+use std::{ops::Deref, sync::Arc};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use matcher_discovery::{
+    cli::wiring::{self, Outside, Service},
+    config::{Config, Profile, Source},
+    connectors::Connector,
+    domain::{
+        connector::{ConnectorCategory, ConnectorType},
+        ids::TenantId,
+        random::{OsRandom, Random as _},
+    },
+    shutdown::Shutdown,
+    storage::Store,
+    vault::{Binding, KeyRing, Sealed, Vault, WrappedKey},
+};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{
+    client::Client,
+    clock::ManualClock,
+    cluster::{Template, TestDatabase},
+    tokens,
+};
+
+const JWT_SECRET: &str = "the tests' own secret, which is long enough";
+const TENANT: TenantId = TenantId(Uuid::from_u128(0x1111_1111_1111_1111_1111_1111_1111_1111));
+const OTHER: TenantId = TenantId(Uuid::from_u128(0x2222_2222_2222_2222_2222_2222_2222_2222));
+
+static TEMPLATE: Template = Template::new("migrated", |options| {
+    Box::pin(async move {
+        Store::migrate(&options).await?;
+        Ok(())
+    })
+});
+
+static BARE: Template = Template::new("bare", |_| Box::pin(async { Ok(()) }));
+
+/// A database with nothing in it at all.
+pub(crate) async fn empty() -> TestDatabase {
+    TestDatabase::create(&BARE).await
+}
+
+/// A database with the present schema and nothing in it.
+pub(crate) async fn migrated() -> TestDatabase {
+    TestDatabase::create(&TEMPLATE).await
+}
+
+/// A running server. Also gives what [`TestDatabase`] gives.
+pub(crate) struct TestApp {
+    /// The tenant of [`TestApp::client`].
+    pub(crate) tenant: TenantId,
+    pub(crate) clock: Arc<ManualClock>,
+    keyring: String,
+    jwt_secret: &'static str,
+    service: Service,
+    database: TestDatabase,
+}
+
+impl Deref for TestApp {
+    type Target = TestDatabase;
+
+    fn deref(&self) -> &TestDatabase {
+        &self.database
+    }
+}
+
+#[derive(Debug)]
+struct Named(&'static str);
+
+impl Connector for Named {
+    fn connector_type(&self) -> ConnectorType {
+        ConnectorType {
+            name: self.0,
+            category: if self.0.starts_with("rest") {
+                ConnectorCategory::Rest
+            } else {
+                ConnectorCategory::Database
+            },
+        }
+    }
+}
+
+impl TestApp {
+    pub(crate) async fn start() -> Self {
+        Self::build(&new_keyring(), &[]).await
+    }
+
+    pub(crate) async fn with_keyring(keyring: &str) -> Self {
+        Self::build(keyring, &[]).await
+    }
+
+    pub(crate) async fn with_connectors(types: &[&'static str]) -> Self {
+        Self::build(&new_keyring(), types).await
+    }
+
+    async fn build(keyring: &str, connectors: &[&'static str]) -> Self {
+        let database = migrated().await;
+        let variables = [
+            ("DISCOVERY_DATABASE_URL", database.url()),
+            ("DISCOVERY_PUBLIC_URL", "http://discovery.test".to_owned()),
+            ("DISCOVERY_KEYRING", keyring.to_owned()),
+            ("DISCOVERY_JWT_HMAC_SECRET", JWT_SECRET.to_owned()),
+        ];
+        let source = Source::new(variables);
+        let config = Config::read(&source, Profile::Serve, wiring::CHECKS).unwrap();
+        let clock = Arc::new(ManualClock::new());
+        let service = wiring::assemble(
+            &config,
+            Outside {
+                clock: clock.clone(),
+                random: Arc::new(OsRandom),
+                connectors: connectors
+                    .iter()
+                    .map(|name| Arc::new(Named(name)) as Arc<dyn Connector>)
+                    .collect(),
+                allow_http: false,
+                shutdown: Shutdown::new(),
+            },
+        )
+        .unwrap();
+        Self {
+            tenant: TENANT,
+            clock,
+            keyring: keyring.to_owned(),
+            jwt_secret: JWT_SECRET,
+            service,
+            database,
+        }
+    }
+
+    /// A caller of the tenant, with both scopes.
+    pub(crate) fn client(&self) -> Client {
+        self.caller_of(TENANT)
+    }
+
+    /// A caller of another tenant.
+    pub(crate) fn other_tenant(&self) -> Client {
+        self.caller_of(OTHER)
+    }
+
+    /// Somebody without a token.
+    pub(crate) fn anonymous(&self) -> Client {
+        self.with_token(None)
+    }
+
+    pub(crate) fn with_token(&self, token: Option<&str>) -> Client {
+        Client::new(self.service.router.clone(), token)
+    }
+
+    /// A token with these claims, signed with the right key.
+    pub(crate) fn token(&self, claims: &Value) -> String {
+        tokens::sign(self.jwt_secret.as_bytes(), claims)
+    }
+
+    fn caller_of(&self, tenant: TenantId) -> Client {
+        let claims = json!({"tenant_id": tenant, "sub": "tester", "exp": 4_000_000_000_u64});
+        self.with_token(Some(&self.token(&claims)))
+    }
+
+    pub(crate) fn store(&self) -> Store {
+        self.service.store.clone()
+    }
+
+    pub(crate) fn database_url(&self) -> String {
+        self.database.url()
+    }
+
+    /// Takes the database away.
+    pub(crate) async fn close_database(&self) {
+        self.service.store.close().await;
+    }
+
+    /// What is stored of the credential of the connection at `path`.
+    pub(crate) async fn sealed_credential(&self, path: &str) -> Option<Vec<u8>> {
+        let id = path.rsplit('/').next().unwrap();
+        let query = format!("SELECT credential FROM connections WHERE id = '{id}'");
+        self.column(&query).await.remove(0)
+    }
+
+    /// The credential of the connection at `path`, opened with the server's own key ring.
+    pub(crate) async fn open_credential(&self, path: &str) -> (String, String) {
+        let vault = Vault::new(KeyRing::parse(&self.keyring).unwrap(), Arc::new(OsRandom));
+        self.open_credential_with(&vault, path).await.unwrap()
+    }
+
+    /// The same, with another vault.
+    pub(crate) async fn open_credential_with(
+        &self,
+        vault: &Vault,
+        path: &str,
+    ) -> Result<(String, String), String> {
+        let id = path.rsplit('/').next().unwrap();
+        let tenant = self.tenant;
+        // Both at once: a re-wrap may be going on.
+        let key: String = self
+            .column(&format!(
+                "SELECT ring_key_id || ' ' || encode(wrapped_key, 'base64')
+                 FROM tenant_keys WHERE tenant_id = '{tenant}'"
+            ))
+            .await
+            .remove(0);
+        let (ring_key, wrapped) = key.split_once(' ').unwrap();
+        let wrapped = STANDARD.decode(wrapped.replace('\n', "")).unwrap();
+        let sealed = self.sealed_credential(path).await.unwrap();
+        let binding = Binding {
+            tenant,
+            table: "connections",
+            row: id.parse().unwrap(),
+            column: "credential",
+        };
+        let open = || {
+            let key = WrappedKey::from_stored(ring_key.to_owned(), wrapped);
+            let sealed = Sealed::from_stored(sealed)?;
+            vault.open_credential(&key, &binding, &sealed)
+        };
+        let credential = open().map_err(|error| error.to_string())?;
+        Ok((
+            credential.client_id().to_owned(),
+            credential.secret().to_owned(),
+        ))
+    }
+
+    /// What the audit log's own check says: entries that hold, and where chains break.
+    pub(crate) async fn verify_audit_log(&self) -> (u64, Vec<(TenantId, i64)>) {
+        let mut tx = self.service.store.begin_system().await.unwrap();
+        let (checked, broken) = tx.verify_audit_log().await.unwrap();
+        let broken = broken.iter().map(|one| (one.tenant, one.sequence));
+        (checked, broken.collect())
+    }
+}
+
+fn new_keyring() -> String {
+    let mut key = [0; 32];
+    OsRandom.fill(&mut key);
+    format!("test:{}", STANDARD.encode(key))
+}

@@ -1,0 +1,25 @@
+//! What the tests stand on.
+
+use std::fmt::Write as _;
+
+mod app;
+mod client;
+mod clock;
+pub(crate) mod cluster;
+mod inspect;
+pub(crate) mod process;
+pub(crate) mod tokens;
+
+pub(crate) use self::{
+    app::{TestApp, empty, migrated},
+    client::{Answer, Client},
+    cluster::TestDatabase,
+};
+
+/// Bytes as hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
