@@ -1,0 +1,7 @@
+//! The API, resource by resource, through the router and a real database.
+
+pub(crate) mod aggregator_connections;
+mod aggregator_connections_input;
+mod connector_types;
+mod operations;
+mod webhook_tokens;
