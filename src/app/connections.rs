@@ -62,9 +62,9 @@ impl App {
         caller: &Caller,
         new: NewAggregator,
     ) -> Result<AggregatorConnection, AppError> {
-        let now = self.0.clock.now();
+        let now = self.0.parts.clock.now();
         let connection = AggregatorConnection {
-            id: ConnectionId::new(&*self.0.clock, &*self.0.random),
+            id: ConnectionId::new(&*self.0.parts.clock, &*self.0.parts.random),
             vendor: new.vendor,
             config_name: new.config_name,
             base_url: new.base_url,
@@ -73,7 +73,7 @@ impl App {
             created_at: now,
             updated_at: now,
         };
-        let mut tx = self.0.store.begin(caller.tenant).await?;
+        let mut tx = self.0.parts.store.begin(caller.tenant).await?;
         let credential = self
             .seal_credential(&mut tx, caller, connection.id, &new.credential)
             .await?;
@@ -105,7 +105,7 @@ impl App {
         caller: &Caller,
         id: ConnectionId,
     ) -> Result<AggregatorConnection, AppError> {
-        let mut tx = self.0.store.begin(caller.tenant).await?;
+        let mut tx = self.0.parts.store.begin(caller.tenant).await?;
         let connection = tx.aggregator_connection(id).await?;
         connection.ok_or(AppError::ConnectionNotFound)
     }
@@ -118,7 +118,7 @@ impl App {
         start: &PageStart<(String, Uuid)>,
         limit: u16,
     ) -> Result<ConnectionPage, AppError> {
-        let mut tx = self.0.store.begin(caller.tenant).await?;
+        let mut tx = self.0.parts.store.begin(caller.tenant).await?;
         Ok(tx.list_aggregator_connections(vendor, start, limit).await?)
     }
 
@@ -129,8 +129,8 @@ impl App {
         id: ConnectionId,
         change: AggregatorChange,
     ) -> Result<AggregatorConnection, AppError> {
-        let now = self.0.clock.now();
-        let mut tx = self.0.store.begin(caller.tenant).await?;
+        let now = self.0.parts.clock.now();
+        let mut tx = self.0.parts.store.begin(caller.tenant).await?;
         let current = tx
             .lock_aggregator_connection(id)
             .await?
@@ -187,8 +187,8 @@ impl App {
         caller: &Caller,
         id: ConnectionId,
     ) -> Result<(), AppError> {
-        let now = self.0.clock.now();
-        let mut tx = self.0.store.begin(caller.tenant).await?;
+        let now = self.0.parts.clock.now();
+        let mut tx = self.0.parts.store.begin(caller.tenant).await?;
         if !tx.delete_aggregator_connection(id, now).await? {
             return Err(AppError::ConnectionNotFound);
         }

@@ -7,6 +7,6 @@ impl App {
     /// The connector types that were registered at boot, by name.
     #[must_use]
     pub fn connector_types(&self) -> Vec<ConnectorType> {
-        self.0.registry.types().collect()
+        self.0.parts.registry.types().collect()
     }
 }

@@ -32,7 +32,11 @@ impl App {
     ) -> Result<Sealed, AppError> {
         let key = self.tenant_key(tx, caller.tenant).await?;
         let binding = credential_binding(caller.tenant, connection);
-        Ok(self.0.vault.seal_credential(&key, &binding, credential)?)
+        Ok(self
+            .0
+            .parts
+            .vault
+            .seal_credential(&key, &binding, credential)?)
     }
 
     /// The tenant's data key; made when the first secret of the tenant is sealed.
@@ -44,8 +48,9 @@ impl App {
         if let Some(key) = tx.tenant_key().await? {
             return Ok(key);
         }
-        let offered = self.0.vault.new_data_key(tenant);
-        tx.offer_tenant_key(&offered, self.0.clock.now()).await?;
+        let offered = self.0.parts.vault.new_data_key(tenant);
+        tx.offer_tenant_key(&offered, self.0.parts.clock.now())
+            .await?;
         // Another request may have been faster; the stored key is the tenant's key.
         tx.tenant_key()
             .await?

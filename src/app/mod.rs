@@ -12,6 +12,7 @@ mod webhook_tokens;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
+use self::readiness::LastAnswers;
 pub use self::{
     connections::{AggregatorChange, CredentialChange, NewAggregator},
     keys::{KeyUse, RewrapProgress, list_keys, rewrap_keys},
@@ -51,13 +52,22 @@ impl fmt::Debug for Parts {
 
 /// The use cases.
 #[derive(Clone, Debug)]
-pub struct App(Arc<Parts>);
+pub struct App(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    parts: Parts,
+    last_answers: LastAnswers,
+}
 
 impl App {
     /// Puts the use cases together.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(parts))
+        Self(Arc::new(Inner {
+            parts,
+            last_answers: LastAnswers::default(),
+        }))
     }
 
     /// The hosts that a base URL of `vendor` may name.
@@ -68,13 +78,13 @@ impl App {
             rules: Vec::new(),
             allow_http: false,
         };
-        self.0.hosts.get(&vendor).unwrap_or(NONE)
+        self.0.parts.hosts.get(&vendor).unwrap_or(NONE)
     }
 
     /// The hosts that a base URL may name when it is not known which vendor it is for.
     #[must_use]
     pub fn host_policy_of_all(&self) -> HostPolicy {
-        let policies = self.0.hosts.values();
+        let policies = self.0.parts.hosts.values();
         HostPolicy {
             allow_http: policies.clone().any(|policy| policy.allow_http),
             rules: policies.flat_map(|policy| policy.rules.clone()).collect(),

@@ -1,7 +1,19 @@
 //! Whether the server can do its work at this moment.
 
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::sync::Mutex;
+
 use super::App;
-use crate::storage::MigrationState;
+use crate::storage::{MigrationState, StorageError};
+
+/// Who asks more often hears the same: anybody may ask, and nobody should load the database by it.
+const ANSWER_HOLDS: TimeDelta = TimeDelta::milliseconds(500);
+/// Which keys are in use changes only by a rotation, and finding out reads a whole table.
+const KEYS_HOLD: TimeDelta = TimeDelta::seconds(30);
+/// A database that takes longer is as good as none.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// One thing the server needs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -29,29 +41,69 @@ pub struct Readiness {
     pub keyring: Check,
 }
 
+/// What was found out last, and when.
+#[derive(Debug, Default)]
+pub(super) struct LastAnswers(Mutex<Answers>);
+
+#[derive(Debug, Default)]
+struct Answers {
+    readiness: Option<(DateTime<Utc>, Readiness)>,
+    keyring: Option<(DateTime<Utc>, Check)>,
+}
+
+/// The last answer, unless it is too old.
+fn fresh<T: Copy>(
+    last: Option<(DateTime<Utc>, T)>,
+    now: DateTime<Utc>,
+    holds: TimeDelta,
+) -> Option<T> {
+    last.filter(|(at, _)| (now - *at).abs() < holds)
+        .map(|(_, answer)| answer)
+}
+
 impl App {
-    /// Asks for everything the server needs.
+    /// Whether the server has everything it needs. One asks the database, the others wait for what
+    /// it says.
     pub async fn readiness(&self) -> Readiness {
-        let failing = Readiness {
-            database: Check::Failing,
-            migrations: Check::Failing,
-            keyring: Check::Failing,
-        };
-        let Ok(mut tx) = self.0.store.begin_system().await else {
-            return failing;
-        };
-        let Ok(counts) = tx.count_tenant_keys().await else {
-            return failing;
-        };
-        let listed = |id: &str| self.0.vault.ring_key_ids().any(|one| one == id);
-        Readiness {
-            database: Check::Ok,
-            migrations: Check::of(
-                tx.migration_state()
-                    .await
-                    .is_ok_and(MigrationState::is_current),
-            ),
-            keyring: Check::of(counts.iter().all(|(id, _)| listed(id))),
+        let mut last = self.0.last_answers.0.lock().await;
+        let now = self.0.parts.clock.now();
+        if let Some(readiness) = fresh(last.readiness, now, ANSWER_HOLDS) {
+            return readiness;
         }
+        let readiness = tokio::time::timeout(PATIENCE, self.ask(&mut last, now))
+            .await
+            .unwrap_or(Ok(FAILING))
+            .unwrap_or(FAILING);
+        last.readiness = Some((now, readiness));
+        readiness
+    }
+
+    async fn ask(&self, last: &mut Answers, now: DateTime<Utc>) -> Result<Readiness, StorageError> {
+        let mut tx = self.0.parts.store.begin_system().await?;
+        let migrations = tx
+            .migration_state()
+            .await
+            .is_ok_and(MigrationState::is_current);
+        let keyring = if let Some(keyring) = fresh(last.keyring, now, KEYS_HOLD) {
+            keyring
+        } else {
+            let vault = &self.0.parts.vault;
+            let counts = tx.count_tenant_keys().await?;
+            let listed = |id: &str| vault.ring_key_ids().any(|one| one == id);
+            let keyring = Check::of(counts.iter().all(|(id, _)| listed(id)));
+            last.keyring = Some((now, keyring));
+            keyring
+        };
+        Ok(Readiness {
+            database: Check::Ok,
+            migrations: Check::of(migrations),
+            keyring,
+        })
     }
 }
+
+const FAILING: Readiness = Readiness {
+    database: Check::Failing,
+    migrations: Check::Failing,
+    keyring: Check::Failing,
+};

@@ -37,7 +37,7 @@ impl App {
         vendor: Vendor,
         connection: &ConfigName,
     ) -> Result<MintedToken, AppError> {
-        let mut tx = self.0.store.begin(caller.tenant).await?;
+        let mut tx = self.0.parts.store.begin(caller.tenant).await?;
         let connection = tx
             .share_aggregator_connection_named(vendor, connection)
             .await?
@@ -47,7 +47,7 @@ impl App {
             &caller.subject,
             AuditAction::TokenMinted,
             minted.id.0,
-            self.0.clock.now(),
+            self.0.parts.clock.now(),
         )
         .await?;
         tx.commit().await?;
@@ -68,7 +68,7 @@ impl App {
         start: &PageStart<Uuid>,
         limit: u16,
     ) -> Result<TokenPage, AppError> {
-        let mut tx = self.0.store.begin(caller.tenant).await?;
+        let mut tx = self.0.parts.store.begin(caller.tenant).await?;
         Ok(tx.list_webhook_tokens(start, limit).await?)
     }
 
@@ -78,8 +78,8 @@ impl App {
         caller: &Caller,
         id: WebhookTokenId,
     ) -> Result<(), AppError> {
-        let now = self.0.clock.now();
-        let mut tx = self.0.store.begin(caller.tenant).await?;
+        let now = self.0.parts.clock.now();
+        let mut tx = self.0.parts.store.begin(caller.tenant).await?;
         let record = tx
             .lock_webhook_token(id)
             .await?
@@ -107,8 +107,17 @@ impl App {
         id: WebhookTokenId,
         grace: TimeDelta,
     ) -> Result<MintedToken, AppError> {
-        let now = self.0.clock.now();
-        let mut tx = self.0.store.begin(caller.tenant).await?;
+        let now = self.0.parts.clock.now();
+        let mut tx = self.0.parts.store.begin(caller.tenant).await?;
+        let connection = tx
+            .connection_of_webhook_token(id)
+            .await?
+            .ok_or(AppError::WebhookTokenNotFound)?;
+        // The connection first, as a deletion does it: or the successor would be minted between the
+        // deletion's look at the tokens and its end, and outlive its connection.
+        if !tx.share_connection(connection).await? {
+            return Err(AppError::WebhookTokenEnded);
+        }
         let old = tx
             .lock_webhook_token(id)
             .await?
@@ -137,19 +146,19 @@ impl App {
         connection: ConnectionId,
         vendor: Vendor,
     ) -> Result<MintedToken, AppError> {
-        let token = WebhookToken::mint(&*self.0.random);
-        let id = WebhookTokenId::new(&*self.0.clock, &*self.0.random);
+        let token = WebhookToken::mint(&*self.0.parts.random);
+        let id = WebhookTokenId::new(&*self.0.parts.clock, &*self.0.parts.random);
         tx.insert_webhook_token(&NewWebhookToken {
             id,
             connection,
             vendor,
             token: &token,
-            now: self.0.clock.now(),
+            now: self.0.parts.clock.now(),
         })
         .await?;
         Ok(MintedToken {
             id,
-            webhook_url: webhook_url(&self.0.public_url, vendor, &token),
+            webhook_url: webhook_url(&self.0.parts.public_url, vendor, &token),
             token,
             vendor,
         })

@@ -11,7 +11,7 @@ use crate::{
     config::{Config, Profile, Source},
     connectors,
     domain::{
-        clock::{Clock as _, SystemClock},
+        clock::{Clock, SystemClock},
         ids::TenantId,
         random::{OsRandom, Random},
         vendor::Vendor,
@@ -93,6 +93,15 @@ async fn check_parts(report: &mut Report, config: &Config) -> Result<(), Failure
         "key ring",
         Ok::<_, String>(format!("seals with \"{}\"", vault.primary_ring_key_id())),
     )?;
+    if config.auth.jwks.is_some() {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let keys = wiring::authenticator(config, &clock)?.load_keys().await;
+        report.line(
+            "token keys",
+            keys.map(|count| format!("{count} in the key set"))
+                .map_err(|error| with_causes(&error)),
+        )?;
+    }
     let store = wiring::store(config)?;
     check_database(report, &store, &vault, &*random).await?;
     store.close().await;

@@ -18,6 +18,7 @@ use crate::{
     },
     http::server,
     shutdown::{Shutdown, Signals},
+    telemetry,
 };
 
 /// How long `/ready` tells that this server is about to go before it takes no more connections.
@@ -76,6 +77,11 @@ pub(super) async fn start(
         )
         .into());
     }
+    if let Err(error) = service.authenticator.load_keys().await {
+        // An issuer that is down now may be up when the first token comes.
+        tracing::warn!(%error, "the key set of the token issuer could not be loaded; will try again");
+    }
+    shutdown.spawn("metrics", telemetry::metrics().keep(shutdown.token()));
     let strangers = [(); 2].map(|()| TenantId::new(&SystemClock, &*random));
     service
         .store

@@ -57,8 +57,8 @@ pub struct Outside {
 /// A server, ready to be given a socket.
 #[derive(Debug)]
 pub struct Service {
-    /// The use cases.
-    pub app: App,
+    /// Who is calling.
+    pub authenticator: Arc<Authenticator>,
     /// The database.
     pub store: Store,
     /// The API.
@@ -87,15 +87,11 @@ pub fn assemble(config: &Config, outside: Outside) -> Result<Service, Failure> {
         hosts: hosts.into(),
         public_url: public_url.clone(),
     });
-    let authenticator = Authenticator::new(
-        token_rules(&config.auth),
-        Arc::clone(&outside.clock),
-        key_client()?,
-    )?;
+    let authenticator = Arc::new(authenticator(config, &outside.clock)?);
     let router = http::router(
         ApiParts {
-            app: app.clone(),
-            authenticator,
+            app,
+            authenticator: Arc::clone(&authenticator),
             signer,
             clock: outside.clock,
             random: outside.random,
@@ -105,7 +101,20 @@ pub fn assemble(config: &Config, outside: Outside) -> Result<Service, Failure> {
         },
         &config.http.cors_origins,
     );
-    Ok(Service { app, store, router })
+    Ok(Service {
+        authenticator,
+        store,
+        router,
+    })
+}
+
+/// What verifies tokens, as the configuration says; no key is fetched yet.
+pub(super) fn authenticator(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+) -> Result<Authenticator, Failure> {
+    let rules = token_rules(&config.auth);
+    Ok(Authenticator::new(rules, Arc::clone(clock), key_client()?)?)
 }
 
 /// The database, as the configuration says; no connection is opened yet.

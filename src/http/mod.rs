@@ -38,7 +38,7 @@ pub struct ApiParts {
     /// The use cases.
     pub app: App,
     /// Who is calling.
-    pub authenticator: Authenticator,
+    pub authenticator: Arc<Authenticator>,
     /// What keeps cursors honest.
     pub signer: Signer,
     /// The time.

@@ -68,7 +68,7 @@ fn api() -> Api {
             hosts: BTreeMap::new(),
             public_url: "https://discovery.test".to_owned(),
         }),
-        authenticator: authenticator.unwrap(),
+        authenticator: Arc::new(authenticator.unwrap()),
         signer,
         clock: Arc::new(SystemClock),
         random,

@@ -205,6 +205,20 @@ impl TenantTx {
         .transpose()
     }
 
+    /// Holds a connection against deletion until this transaction is over; answers whether it lives.
+    pub async fn share_connection(&mut self, id: ConnectionId) -> Result<bool, StorageError> {
+        let living = sqlx::query_scalar!(
+            "SELECT id FROM connections
+             WHERE tenant_id = $1 AND id = $2 AND deleted_at IS NULL
+             FOR SHARE",
+            self.tenant.0,
+            id.0
+        )
+        .fetch_optional(&mut *self.tx)
+        .await?;
+        Ok(living.is_some())
+    }
+
     /// A page of the living aggregator connections, ordered by config name, then id.
     pub async fn list_aggregator_connections(
         &mut self,

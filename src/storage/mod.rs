@@ -3,7 +3,7 @@
 //! Tenant data is reached only through a [`TenantTx`], which is got only from [`Store::begin`]. Three
 //! walls stand between tenants: the explicit `tenant_id = $1` of each query, row level security with
 //! `FORCE`, and a role without login that every connection takes. What crosses tenants is in
-//! [`system`], behind a [`SystemTx`] on another role.
+//! `system`, behind a [`SystemTx`] on another role.
 
 pub mod audit;
 mod connections;

@@ -150,6 +150,21 @@ impl TenantTx {
         })
     }
 
+    /// The connection that a token is bound to.
+    pub async fn connection_of_webhook_token(
+        &mut self,
+        id: WebhookTokenId,
+    ) -> Result<Option<ConnectionId>, StorageError> {
+        let connection = sqlx::query_scalar!(
+            "SELECT connection_id FROM webhook_tokens WHERE tenant_id = $1 AND id = $2",
+            self.tenant.0,
+            id.0
+        )
+        .fetch_optional(&mut *self.tx)
+        .await?;
+        Ok(connection.map(ConnectionId))
+    }
+
     /// A token's record, held against other changes until this transaction is over.
     pub async fn lock_webhook_token(
         &mut self,

@@ -4,6 +4,7 @@ use chrono::TimeDelta;
 use matcher_discovery::domain::webhook_token::WebhookToken;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use sqlx::Connection as _;
 
 use super::aggregator_connections;
 use crate::support::TestApp;
@@ -263,4 +264,48 @@ async fn tokens_are_listed_newest_first_page_by_page() {
         path = format!("{PATH}?limit=2&cursor={}", cursor.as_str().unwrap());
     }
     assert_eq!(seen, minted);
+}
+
+/// A successor that is minted while the connection is being deleted must not outlive it.
+#[tokio::test]
+async fn a_rotation_that_meets_a_deletion_leaves_no_living_token() {
+    let app = TestApp::start().await;
+    let client = app.client();
+    let path = aggregator_connections::create(&client, "main").await;
+    client.post(PATH, &body("main")).await.expect(201);
+    let id = only_token(&app).await["id"].as_str().unwrap().to_owned();
+
+    // While this holds the token, the two requests queue up behind each other.
+    let mut holder = sqlx::PgConnection::connect_with(&app.admin_options())
+        .await
+        .unwrap();
+    let mut held = holder.begin().await.unwrap();
+    sqlx::raw_sql("SELECT * FROM webhook_tokens FOR UPDATE")
+        .execute(&mut *held)
+        .await
+        .unwrap();
+    let waiting = async |wanted: i64| {
+        let query = "SELECT count(*) FROM pg_stat_activity
+                     WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        while app.column::<i64>(query).await != [wanted] {}
+    };
+    let nothing = json!({});
+    let rotate = format!("{PATH}/{id}/rotate");
+    let (rotated, deleted, ()) = tokio::join!(
+        client.post(&rotate, &nothing),
+        async {
+            waiting(1).await;
+            client.delete(&path).await
+        },
+        async {
+            waiting(2).await;
+            held.rollback().await.unwrap();
+        }
+    );
+    rotated.expect(201);
+    deleted.expect(204);
+    let living: Vec<i64> = app
+        .column("SELECT count(*) FROM webhook_tokens WHERE revoked_at IS NULL")
+        .await;
+    assert_eq!(living, [0]);
 }
