@@ -6,11 +6,11 @@
 use std::{collections::BTreeMap, fmt::Display};
 
 use axum::{
-    RequestExt as _,
     body::{Body, to_bytes},
     extract::{FromRequest, FromRequestParts, Path, Request},
     http::{HeaderMap, header, request::Parts},
 };
+use http_body_util::LengthLimitError;
 use serde_json::Value;
 
 use super::{
@@ -201,7 +201,7 @@ impl<S: Send + Sync> FromRequest<S> for OptionalJsonBody {
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let untyped = !request.headers().contains_key(header::CONTENT_TYPE);
         if untyped {
-            let bytes = collect(request.into_limited_body(), OPERATOR_BODY).await?;
+            let bytes = collect(request.into_body(), OPERATOR_BODY).await?;
             return if bytes.is_empty() {
                 Ok(Self(Fields::empty("body")))
             } else {
@@ -220,7 +220,7 @@ async fn read_body(request: Request, limit: usize) -> Result<Vec<u8>, Problem> {
     // The size is looked at first: nobody should have to send much to hear that it is too much.
     check_length(request.headers(), limit)?;
     check_type(request.headers())?;
-    collect(request.into_limited_body(), limit).await
+    collect(request.into_body(), limit).await
 }
 
 fn check_length(headers: &HeaderMap, limit: usize) -> Result<(), Problem> {
@@ -259,8 +259,8 @@ async fn collect(body: Body, limit: usize) -> Result<Vec<u8>, Problem> {
     match to_bytes(body, limit).await {
         Ok(bytes) => Ok(bytes.into()),
         Err(error) => {
-            let cause = std::error::Error::source(&error).map(ToString::to_string);
-            if cause.is_some_and(|cause| cause.contains("limit")) {
+            let cause = std::error::Error::source(&error);
+            if cause.is_some_and(<dyn std::error::Error>::is::<LengthLimitError>) {
                 Err(too_large(limit))
             } else {
                 Err(whole_body_fault("could not be read to its end"))
