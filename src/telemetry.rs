@@ -1,6 +1,6 @@
 //! What the process tells of itself: log lines and metrics.
 
-use std::{fs, io, sync::OnceLock, time::Duration};
+use std::{error::Error, fs, io, sync::OnceLock, time::Duration};
 
 use metrics::Unit;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -105,6 +105,22 @@ const DURATION_BUCKETS: [Duration; 12] = [
 
 /// How often samples are folded into buckets when nobody scrapes.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// An error with everything that led to it, each cause once: some errors repeat theirs.
+#[must_use]
+pub fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = error.source();
+    }
+    text
+}
 
 /// Counts an answer.
 ///
@@ -215,7 +231,7 @@ fn open_files() -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Lines, check_filter, init, metrics, record_request, subscriber};
+    use super::{Lines, check_filter, init, metrics, record_request, subscriber, with_causes};
     use std::{
         io::{self, Write},
         sync::{Arc, Mutex, PoisonError},
@@ -247,6 +263,18 @@ mod tests {
         tracing::subscriber::with_default(subscriber, log);
         let bytes = page.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn an_error_is_told_with_each_cause_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("outer")]
+        struct Outer(#[source] Middle);
+        #[derive(Debug, thiserror::Error)]
+        #[error("middle: {0}")]
+        struct Middle(#[source] io::Error);
+        let error = Outer(Middle(io::Error::other("root")));
+        assert_eq!(with_causes(&error), "outer: middle: root");
     }
 
     #[test]

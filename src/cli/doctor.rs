@@ -18,6 +18,7 @@ use crate::{
     },
     net::{Call, Client, NetConfig, Request},
     storage::Store,
+    telemetry::with_causes,
     vault::Vault,
 };
 
@@ -229,15 +230,4 @@ async fn check_vendors(report: &mut Report, config: &Config) -> Result<(), Failu
         }
     }
     Ok(())
-}
-
-fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -198,14 +198,8 @@ fn say(text: &str) -> io::Result<()> {
 
 /// Writes why a command failed, down to the cause.
 fn complain(failure: &(dyn Error + 'static)) {
-    let mut text = format!("error: {failure}");
-    let mut cause = failure.source();
-    while let Some(error) = cause {
-        let _ = write!(text, "\n  because: {error}");
-        cause = error.source();
-    }
     // If standard error is gone there is nobody to tell.
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "error: {}", telemetry::with_causes(failure));
 }
 
 #[cfg(test)]

@@ -9,7 +9,6 @@
 
 use std::{
     any::Any,
-    error::Error,
     time::{Duration, Instant},
 };
 
@@ -268,7 +267,10 @@ fn foreign_error(status: StatusCode) -> Option<Code> {
 fn log(problem: &Problem) {
     let status = problem.code.status();
     let code = problem.code.as_str();
-    let cause = problem.cause.as_deref().map(chain);
+    let cause = problem
+        .cause
+        .as_deref()
+        .map(|cause| telemetry::with_causes(cause));
     if status.is_server_error() {
         tracing::error!(
             code,
@@ -278,15 +280,4 @@ fn log(problem: &Problem) {
     } else {
         tracing::debug!(code, "a request was refused");
     }
-}
-
-fn chain(error: &(dyn Error + Send + Sync + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

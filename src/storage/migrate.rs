@@ -67,7 +67,11 @@ impl Store {
     pub async fn migrate(connect: &PgConnectOptions) -> Result<MigrationState, MigrationError> {
         let pool = PgPoolOptions::new()
             .max_connections(1)
-            .connect_with(connect.clone())
+            .connect_with(
+                connect
+                    .clone()
+                    .options([("client_min_messages", "warning")]),
+            )
             .await?;
         check_roles(&pool).await?;
         let migrator = Migrator {

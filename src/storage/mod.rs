@@ -66,7 +66,10 @@ impl Store {
             max_connections,
             acquire_timeout,
         } = options;
-        let login = connect.application_name("matcher-discovery");
+        let login = connect
+            .application_name("matcher-discovery")
+            // What a migration finds done already is no news.
+            .options([("client_min_messages", "warning")]);
         let pool = |role: &'static str, most: u32| {
             PgPoolOptions::new()
                 .max_connections(most)
