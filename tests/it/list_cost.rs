@@ -56,7 +56,9 @@ async fn the_last_page_of_many_is_read_like_the_first() {
             assert_eq!(node["Node Type"], "Index Only Scan", "{plan:#}");
             assert_eq!(node["Index Name"], index, "{plan:#}");
             assert_eq!(node["Heap Fetches"], 0, "{plan:#}");
-            assert_eq!(node["Actual Rows"], 201, "{plan:#}");
+            // Since version 18 the rows of a plan are an average, written with a fraction.
+            let rows = node["Actual Rows"].to_string();
+            assert_eq!(rows.split('.').next(), Some("201"), "{plan:#}");
             assert_eq!(node.get("Rows Removed by Filter"), None, "{plan:#}");
         }
         let pages = |plan: &serde_json::Value| {
