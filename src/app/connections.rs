@@ -13,7 +13,7 @@ use crate::{
         ids::ConnectionId,
         vendor::Vendor,
     },
-    storage::{ConnectionChange, ConnectionPage, NewConnection, PageStart},
+    storage::{ConnectionChange, NewConnection, Page, PageStart},
 };
 
 /// A connection as an operator asks for it; every part is checked already.
@@ -117,7 +117,7 @@ impl App {
         vendor: Option<Vendor>,
         start: &PageStart<(String, Uuid)>,
         limit: u16,
-    ) -> Result<ConnectionPage, AppError> {
+    ) -> Result<Page<AggregatorConnection>, AppError> {
         let mut tx = self.0.parts.store.begin(caller.tenant).await?;
         Ok(tx.list_aggregator_connections(vendor, start, limit).await?)
     }

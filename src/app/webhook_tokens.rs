@@ -11,9 +11,9 @@ use crate::{
         connection::ConfigName,
         ids::{ConnectionId, WebhookTokenId},
         vendor::Vendor,
-        webhook_token::WebhookToken,
+        webhook_token::{WebhookToken, WebhookTokenRecord},
     },
-    storage::{NewWebhookToken, PageStart, TenantTx, TokenPage},
+    storage::{NewWebhookToken, Page, PageStart, TenantTx},
 };
 
 /// A token that was just minted; the only time it is seen.
@@ -67,7 +67,7 @@ impl App {
         caller: &Caller,
         start: &PageStart<Uuid>,
         limit: u16,
-    ) -> Result<TokenPage, AppError> {
+    ) -> Result<Page<WebhookTokenRecord>, AppError> {
         let mut tx = self.0.parts.store.begin(caller.tenant).await?;
         Ok(tx.list_webhook_tokens(start, limit).await?)
     }

@@ -7,7 +7,11 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{extract::Fields, problem::Code};
-use crate::{domain::ids::TenantId, storage::PageStart, vault::Signer};
+use crate::{
+    domain::ids::TenantId,
+    storage::{self, PageStart},
+    vault::Signer,
+};
 
 /// Keeps a cursor's tag apart from whatever else is signed.
 const PURPOSE: &str = "cursor";
@@ -125,13 +129,13 @@ impl<K: Clone + DeserializeOwned + Serialize> Paging<K> {
         &self,
         signer: &Signer,
         scope: &Scope<'_>,
-        rows: Vec<R>,
-        (more_before, more_after): (bool, bool),
+        read: storage::Page<R>,
         key: impl Fn(&R) -> K,
         item: impl Fn(R) -> T,
     ) -> Page<T> {
-        let first = rows.first().map(&key).filter(|_| more_before);
-        let last = rows.last().map(&key).filter(|_| more_after);
+        let rows = read.items;
+        let first = rows.first().map(&key).filter(|_| read.more_before);
+        let last = rows.last().map(&key).filter(|_| read.more_after);
         let cursor = |payload: Payload<K>| write_cursor(signer, scope, &payload);
         Page {
             limit: self.limit,

@@ -3,7 +3,10 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{StorageError, TenantTx};
+use super::{
+    StorageError, TenantTx,
+    page::{Page, PageStart, rows_to_ask},
+};
 use crate::{
     domain::{
         base_url::BaseUrl,
@@ -36,28 +39,6 @@ pub struct ConnectionChange<'a> {
     pub credential: Option<&'a Sealed>,
     /// When it happens.
     pub now: DateTime<Utc>,
-}
-
-/// Where in the order of a list a page begins.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum PageStart<K> {
-    /// With the first row.
-    First,
-    /// With the row behind this key.
-    After(K),
-    /// With the row that makes this key the next one behind the page.
-    Before(K),
-}
-
-/// A page of connections, in order, with what lies on both sides of it.
-#[derive(Debug)]
-pub struct ConnectionPage {
-    /// The rows.
-    pub items: Vec<AggregatorConnection>,
-    /// Whether there are rows behind the last one.
-    pub more_after: bool,
-    /// Whether there are rows before the first one.
-    pub more_before: bool,
 }
 
 struct Row {
@@ -225,10 +206,9 @@ impl TenantTx {
         vendor: Option<Vendor>,
         start: &PageStart<(String, Uuid)>,
         limit: u16,
-    ) -> Result<ConnectionPage, StorageError> {
+    ) -> Result<Page<AggregatorConnection>, StorageError> {
         let tenant = self.tenant.0;
-        // One row more than asked for tells whether there are more.
-        let most = i64::from(limit) + 1;
+        let most = rows_to_ask(limit);
         // No name is empty, so the first page is the one behind the empty name.
         let (name, id, backwards) = match start {
             PageStart::First => ("", Uuid::nil(), false),
@@ -236,7 +216,7 @@ impl TenantTx {
             PageStart::Before((name, id)) => (name.as_str(), *id, true),
         };
         let tx = &mut *self.tx;
-        let mut rows = match (vendor.map(Vendor::as_str), backwards) {
+        let rows = match (vendor.map(Vendor::as_str), backwards) {
             (None, false) => list_query!(tx, ">", "ASC", "", tenant, name, id, most),
             (None, true) => list_query!(tx, "<", "DESC", "", tenant, name, id, most),
             (Some(vendor), false) => {
@@ -266,23 +246,7 @@ impl TenantTx {
                 )
             }
         };
-        let more = rows.len() > usize::from(limit);
-        rows.truncate(limit.into());
-        if backwards {
-            rows.reverse();
-        }
-        Ok(ConnectionPage {
-            items: rows
-                .into_iter()
-                .map(TryInto::try_into)
-                .collect::<Result<_, _>>()?,
-            more_after: more || backwards,
-            more_before: if backwards {
-                more
-            } else {
-                *start != PageStart::First
-            },
-        })
+        Page::of(rows, limit, start)
     }
 
     /// Writes a change to a connection that this transaction holds, and counts it.

@@ -10,6 +10,7 @@ mod connections;
 pub mod error;
 mod isolation;
 mod migrate;
+mod page;
 mod system;
 mod tenant_keys;
 mod webhook_tokens;
@@ -22,12 +23,13 @@ use sqlx::{
 };
 
 pub use self::{
-    connections::{ConnectionChange, ConnectionPage, NewConnection, PageStart},
+    connections::{ConnectionChange, NewConnection},
     error::{Constraint, StorageError},
     isolation::IsolationError,
     migrate::{DatabaseFacts, MigrationError, MigrationState},
+    page::{Page, PageStart},
     system::{BrokenChain, StoredTenantKey},
-    webhook_tokens::{NewWebhookToken, TokenPage},
+    webhook_tokens::NewWebhookToken,
 };
 use crate::domain::ids::TenantId;
 

@@ -3,7 +3,10 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{PageStart, StorageError, TenantTx};
+use super::{
+    StorageError, TenantTx,
+    page::{Page, PageStart, rows_to_ask},
+};
 use crate::domain::{
     connection::ConfigName,
     ids::{ConnectionId, WebhookTokenId},
@@ -24,17 +27,6 @@ pub struct NewWebhookToken<'a> {
     pub token: &'a WebhookToken,
     /// When it was minted.
     pub now: DateTime<Utc>,
-}
-
-/// A page of tokens, newest first.
-#[derive(Debug)]
-pub struct TokenPage {
-    /// The rows.
-    pub items: Vec<WebhookTokenRecord>,
-    /// Whether there are older ones.
-    pub more_after: bool,
-    /// Whether there are newer ones.
-    pub more_before: bool,
 }
 
 struct Row {
@@ -117,37 +109,21 @@ impl TenantTx {
         &mut self,
         start: &PageStart<Uuid>,
         limit: u16,
-    ) -> Result<TokenPage, StorageError> {
+    ) -> Result<Page<WebhookTokenRecord>, StorageError> {
         let tenant = self.tenant.0;
-        let most = i64::from(limit) + 1;
+        let most = rows_to_ask(limit);
         let (id, backwards) = match start {
             PageStart::First => (Uuid::max(), false),
             PageStart::After(id) => (*id, false),
             PageStart::Before(id) => (*id, true),
         };
         let tx = &mut *self.tx;
-        let mut rows = if backwards {
+        let rows = if backwards {
             list_query!(tx, ">", "ASC", tenant, id, most)
         } else {
             list_query!(tx, "<", "DESC", tenant, id, most)
         };
-        let more = rows.len() > usize::from(limit);
-        rows.truncate(limit.into());
-        if backwards {
-            rows.reverse();
-        }
-        Ok(TokenPage {
-            items: rows
-                .into_iter()
-                .map(TryInto::try_into)
-                .collect::<Result<_, _>>()?,
-            more_after: more || backwards,
-            more_before: if backwards {
-                more
-            } else {
-                *start != PageStart::First
-            },
-        })
+        Page::of(rows, limit, start)
     }
 
     /// The connection that a token is bound to.

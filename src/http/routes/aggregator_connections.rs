@@ -383,12 +383,10 @@ pub(in crate::http) async fn list(
         .app()
         .list_aggregator_connections(&caller, vendor, &paging.start, paging.limit)
         .await?;
-    let more = (page.more_before, page.more_after);
     let page = paging.page(
         api.signer(),
         &scope,
-        page.items,
-        more,
+        page,
         |connection| (connection.config_name.to_string(), connection.id.0),
         Into::into,
     );

@@ -195,15 +195,7 @@ pub(in crate::http) async fn list(
         .app()
         .list_webhook_tokens(&caller, &paging.start, paging.limit)
         .await?;
-    let more = (page.more_before, page.more_after);
-    let page = paging.page(
-        api.signer(),
-        &scope,
-        page.items,
-        more,
-        |record| record.id.0,
-        Into::into,
-    );
+    let page = paging.page(api.signer(), &scope, page, |record| record.id.0, Into::into);
     Ok(Json(page.into()))
 }
 
