@@ -2,7 +2,7 @@
 //!
 //! 1. compression of what goes out,
 //! 2. [`observe`]: the request's id, its span, its metrics, its problem written down, its headers,
-//! 3. CORS,
+//! 3. CORS, where origins are configured,
 //! 4. panics become problems,
 //! 5. the time limit,
 //! 6. the route.
@@ -46,10 +46,16 @@ const NO_ROUTE: &str = "(none)";
 
 /// Puts the whole stack around the routes.
 pub(super) fn wrap(routes: Router, api: &Api, cors_origins: &[String]) -> Router {
-    routes
+    let routes = routes
         .layer(middleware::from_fn(limit_time))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(cors(cors_origins))
+        .layer(CatchPanicLayer::custom(panicked));
+    // Where no page in a browser may call, nothing is said about it either.
+    let routes = if cors_origins.is_empty() {
+        routes
+    } else {
+        routes.layer(cors(cors_origins))
+    };
+    routes
         .layer(middleware::from_fn_with_state(api.clone(), observe))
         .layer(CompressionLayer::new().compress_when(
             SizeAbove::new(1024).and(NotForContentType::new("application/x-ndjson")),

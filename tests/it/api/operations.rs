@@ -1,5 +1,7 @@
 //! What operators and their machines ask: health, readiness, metrics, version, documents.
 
+use axum::{body::Body, http::Method};
+
 use crate::support::TestApp;
 
 #[tokio::test]
@@ -39,6 +41,21 @@ async fn a_server_whose_key_ring_lost_a_key_is_not_ready() {
     let ready = app.anonymous().get("/ready").await;
     assert_eq!(ready.status, 503);
     assert_eq!(ready.json()["checks"]["keyring"], "failing");
+}
+
+#[tokio::test]
+async fn without_configured_origins_nothing_is_said_to_browsers() {
+    let app = TestApp::start().await;
+    let request = app
+        .client()
+        .request(Method::OPTIONS, "/v1/discovery/connector-types")
+        .header("origin", "https://anywhere.example")
+        .header("access-control-request-method", "GET")
+        .body(Body::empty());
+    let answer = app.client().send(request.unwrap()).await;
+    answer.expect_problem(405, "MTCH-0006");
+    assert_eq!(answer.header("allow"), "GET,HEAD");
+    assert!(!answer.headers.contains_key("access-control-allow-origin"));
 }
 
 #[tokio::test]
