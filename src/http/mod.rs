@@ -4,12 +4,14 @@
 //! a row, nor a key.
 
 pub mod auth;
+mod body;
 mod caller;
-mod extract;
+mod fields;
 mod json;
 mod middleware;
 pub mod openapi;
 mod page;
+mod parts;
 pub mod problem;
 mod routes;
 pub mod server;

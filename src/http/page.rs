@@ -6,7 +6,7 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{extract::Fields, problem::Code};
+use super::{fields::Fields, problem::Code};
 use crate::{
     domain::ids::TenantId,
     storage::{self, PageStart},

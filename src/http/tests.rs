@@ -17,7 +17,7 @@ use tower::ServiceExt as _;
 use super::{
     Api, ApiParts,
     auth::{Authenticator, ScopeRule, TokenRules},
-    extract::JsonBody,
+    body::JsonBody,
     middleware, nothing_here, other_methods,
     problem::{Code, Problem},
 };

@@ -26,10 +26,12 @@ use crate::{
     },
     http::{
         Api,
+        body::JsonBody,
         caller::{Reader, Writer},
-        extract::{Fields, Id, JsonBody, Query},
+        fields::Fields,
         openapi::{ChangeProblems, CreateProblems, ListProblems, OneProblems},
         page::{Paging, Scope, list_response},
+        parts::{Id, Query},
         problem::{Code, Problem},
     },
 };

@@ -19,10 +19,11 @@ use crate::{
     },
     http::{
         Api,
+        body::{JsonBody, OptionalJsonBody},
         caller::{Reader, Writer},
-        extract::{Id, JsonBody, OptionalJsonBody, Query},
         openapi::{ListProblems, MintProblems, RotateProblems, TokenProblems},
         page::{Paging, Scope, list_response},
+        parts::{Id, Query},
         problem::Problem,
     },
 };

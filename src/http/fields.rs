@@ -5,25 +5,15 @@
 
 use std::{collections::BTreeMap, fmt::Display};
 
-use axum::{
-    body::{Body, to_bytes},
-    extract::{FromRequest, FromRequestParts, Path, Request},
-    http::{HeaderMap, header, request::Parts},
-};
-use http_body_util::LengthLimitError;
 use serde_json::Value;
 
 use super::{
+    body::whole_body_fault,
     json::Node,
     problem::{Code, Problem},
 };
-use crate::domain::{
-    fault::Fault,
-    ids::{ConnectionId, WebhookTokenId},
-};
+use crate::domain::fault::Fault;
 
-/// The largest body of an operator's request.
-pub(super) const OPERATOR_BODY: usize = 64 * 1024;
 /// The longest text that is quoted back.
 const QUOTED_CHARS: usize = 200;
 
@@ -178,103 +168,8 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// The JSON body of an operator's request.
-#[derive(Debug)]
-pub(super) struct JsonBody(pub(super) Fields);
-
-impl<S: Send + Sync> FromRequest<S> for JsonBody {
-    type Rejection = Problem;
-
-    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        let bytes = read_body(request, OPERATOR_BODY).await?;
-        Fields::of_body(&bytes).map(Self)
-    }
-}
-
-/// A JSON body that may be left out altogether.
-#[derive(Debug)]
-pub(super) struct OptionalJsonBody(pub(super) Fields);
-
-impl<S: Send + Sync> FromRequest<S> for OptionalJsonBody {
-    type Rejection = Problem;
-
-    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        let untyped = !request.headers().contains_key(header::CONTENT_TYPE);
-        if untyped {
-            let bytes = collect(request.into_body(), OPERATOR_BODY).await?;
-            return if bytes.is_empty() {
-                Ok(Self(Fields::empty("body")))
-            } else {
-                Err(wrong_type())
-            };
-        }
-        let bytes = read_body(request, OPERATOR_BODY).await?;
-        if bytes.is_empty() {
-            return Ok(Self(Fields::empty("body")));
-        }
-        Fields::of_body(&bytes).map(Self)
-    }
-}
-
-async fn read_body(request: Request, limit: usize) -> Result<Vec<u8>, Problem> {
-    // The size is looked at first: nobody should have to send much to hear that it is too much.
-    check_length(request.headers(), limit)?;
-    check_type(request.headers())?;
-    collect(request.into_body(), limit).await
-}
-
-fn check_length(headers: &HeaderMap, limit: usize) -> Result<(), Problem> {
-    let announced = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    match announced {
-        Some(length) if length > limit as u64 => Err(too_large(limit)),
-        _ => Ok(()),
-    }
-}
-
-fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
-    let is_json = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok()?.parse::<mime::Mime>().ok())
-        .is_some_and(|kind| kind.essence_str() == mime::APPLICATION_JSON.essence_str());
-    if is_json { Ok(()) } else { Err(wrong_type()) }
-}
-
-fn wrong_type() -> Problem {
-    Problem::new(
-        Code::UnsupportedMediaType,
-        "The body must be sent as JSON, with the header Content-Type: application/json.",
-    )
-}
-
-fn too_large(limit: usize) -> Problem {
-    Problem::new(
-        Code::BodyTooLarge,
-        format!("The body must have at most {limit} bytes."),
-    )
-}
-
-async fn collect(body: Body, limit: usize) -> Result<Vec<u8>, Problem> {
-    match to_bytes(body, limit).await {
-        Ok(bytes) => Ok(bytes.into()),
-        Err(error) => {
-            let cause = std::error::Error::source(&error);
-            if cause.is_some_and(<dyn std::error::Error>::is::<LengthLimitError>) {
-                Err(too_large(limit))
-            } else {
-                Err(whole_body_fault("could not be read to its end"))
-            }
-        }
-    }
-}
-
-fn whole_body_fault(message: impl Into<String>) -> Problem {
-    Problem::invalid(Code::InvalidRequest, vec![Fault::hidden("body", message)])
-}
-
 impl Fields {
-    fn empty(place: &'static str) -> Self {
+    pub(super) fn empty(place: &'static str) -> Self {
         Self {
             place,
             members: BTreeMap::new(),
@@ -282,7 +177,7 @@ impl Fields {
         }
     }
 
-    fn of_body(bytes: &[u8]) -> Result<Self, Problem> {
+    pub(super) fn of_body(bytes: &[u8]) -> Result<Self, Problem> {
         let node = Node::parse(bytes).map_err(|error| {
             // The parser's own words may quote the body; its position does not.
             whole_body_fault(format!(
@@ -307,18 +202,10 @@ impl Fields {
         }
         Ok(fields)
     }
-}
 
-/// The query of a request.
-#[derive(Debug)]
-pub(super) struct Query(pub(super) Fields);
-
-impl<S: Send + Sync> FromRequestParts<S> for Query {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let mut fields = Fields::empty("query");
-        let query = parts.uri.query().unwrap_or_default();
+    /// Reads the query of a request.
+    pub(super) fn of_query(query: &str) -> Self {
+        let mut fields = Self::empty("query");
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
             if fields.has(&name) {
                 fields.fault(&name, "is given more than once; give it once", None);
@@ -328,54 +215,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Query {
                     .insert(name.into_owned(), value.into_owned().into());
             }
         }
-        Ok(Self(fields))
-    }
-}
-
-/// An identifier in a path. What is no identifier names nothing, so it is answered like one that
-/// never was.
-#[derive(Debug)]
-pub(super) struct Id<T>(pub(super) T);
-
-/// An identifier and the problem of not finding what it names.
-pub(super) trait Identifier: Sized {
-    fn parse(text: &str) -> Option<Self>;
-    fn not_found() -> Problem;
-}
-
-fn parse_uuid(text: &str) -> Option<uuid::Uuid> {
-    // One way to write it, so that one thing has one path.
-    (text.len() == 36).then(|| text.parse().ok()).flatten()
-}
-
-impl Identifier for ConnectionId {
-    fn parse(text: &str) -> Option<Self> {
-        parse_uuid(text).map(Self)
-    }
-
-    fn not_found() -> Problem {
-        crate::app::AppError::ConnectionNotFound.into()
-    }
-}
-
-impl Identifier for WebhookTokenId {
-    fn parse(text: &str) -> Option<Self> {
-        parse_uuid(text).map(Self)
-    }
-
-    fn not_found() -> Problem {
-        crate::app::AppError::WebhookTokenNotFound.into()
-    }
-}
-
-impl<S: Send + Sync, T: Identifier> FromRequestParts<S> for Id<T> {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Ok(Path(text)) = Path::<String>::from_request_parts(parts, state).await else {
-            return Err(T::not_found());
-        };
-        T::parse(&text).map(Self).ok_or_else(T::not_found)
+        fields
     }
 }
 

@@ -1,0 +1,112 @@
+//! Bodies of operators' requests: JSON by their own account, and small.
+
+use axum::{
+    body::{Body, to_bytes},
+    extract::{FromRequest, Request},
+    http::{HeaderMap, header},
+};
+use http_body_util::LengthLimitError;
+
+use super::{
+    fields::Fields,
+    problem::{Code, Problem},
+};
+use crate::domain::fault::Fault;
+
+/// The largest body of an operator's request.
+const OPERATOR_BODY: usize = 64 * 1024;
+
+/// The JSON body of an operator's request.
+#[derive(Debug)]
+pub(super) struct JsonBody(pub(super) Fields);
+
+impl<S: Send + Sync> FromRequest<S> for JsonBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let bytes = read_body(request, OPERATOR_BODY).await?;
+        Fields::of_body(&bytes).map(Self)
+    }
+}
+
+/// A JSON body that may be left out altogether.
+#[derive(Debug)]
+pub(super) struct OptionalJsonBody(pub(super) Fields);
+
+impl<S: Send + Sync> FromRequest<S> for OptionalJsonBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let untyped = !request.headers().contains_key(header::CONTENT_TYPE);
+        if untyped {
+            let bytes = collect(request.into_body(), OPERATOR_BODY).await?;
+            return if bytes.is_empty() {
+                Ok(Self(Fields::empty("body")))
+            } else {
+                Err(wrong_type())
+            };
+        }
+        let bytes = read_body(request, OPERATOR_BODY).await?;
+        if bytes.is_empty() {
+            return Ok(Self(Fields::empty("body")));
+        }
+        Fields::of_body(&bytes).map(Self)
+    }
+}
+
+async fn read_body(request: Request, limit: usize) -> Result<Vec<u8>, Problem> {
+    // The size is looked at first: nobody should have to send much to hear that it is too much.
+    check_length(request.headers(), limit)?;
+    check_type(request.headers())?;
+    collect(request.into_body(), limit).await
+}
+
+fn check_length(headers: &HeaderMap, limit: usize) -> Result<(), Problem> {
+    let announced = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    match announced {
+        Some(length) if length > limit as u64 => Err(too_large(limit)),
+        _ => Ok(()),
+    }
+}
+
+fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
+    let is_json = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok()?.parse::<mime::Mime>().ok())
+        .is_some_and(|kind| kind.essence_str() == mime::APPLICATION_JSON.essence_str());
+    if is_json { Ok(()) } else { Err(wrong_type()) }
+}
+
+fn wrong_type() -> Problem {
+    Problem::new(
+        Code::UnsupportedMediaType,
+        "The body must be sent as JSON, with the header Content-Type: application/json.",
+    )
+}
+
+fn too_large(limit: usize) -> Problem {
+    Problem::new(
+        Code::BodyTooLarge,
+        format!("The body must have at most {limit} bytes."),
+    )
+}
+
+async fn collect(body: Body, limit: usize) -> Result<Vec<u8>, Problem> {
+    match to_bytes(body, limit).await {
+        Ok(bytes) => Ok(bytes.into()),
+        Err(error) => {
+            let cause = std::error::Error::source(&error);
+            if cause.is_some_and(<dyn std::error::Error>::is::<LengthLimitError>) {
+                Err(too_large(limit))
+            } else {
+                Err(whole_body_fault("could not be read to its end"))
+            }
+        }
+    }
+}
+
+pub(super) fn whole_body_fault(message: impl Into<String>) -> Problem {
+    Problem::invalid(Code::InvalidRequest, vec![Fault::hidden("body", message)])
+}

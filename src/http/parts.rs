@@ -1,0 +1,72 @@
+//! The query and the path of a request.
+
+use axum::{
+    extract::{FromRequestParts, Path},
+    http::request::Parts,
+};
+
+use super::{fields::Fields, problem::Problem};
+use crate::{
+    app::AppError,
+    domain::ids::{ConnectionId, WebhookTokenId},
+};
+
+/// The query of a request.
+#[derive(Debug)]
+pub(super) struct Query(pub(super) Fields);
+
+impl<S: Send + Sync> FromRequestParts<S> for Query {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let query = parts.uri.query().unwrap_or_default();
+        Ok(Self(Fields::of_query(query)))
+    }
+}
+
+/// An identifier in a path. What is no identifier names nothing, so it is answered like one that
+/// never was.
+#[derive(Debug)]
+pub(super) struct Id<T>(pub(super) T);
+
+/// An identifier and the problem of not finding what it names.
+pub(super) trait Identifier: Sized {
+    fn parse(text: &str) -> Option<Self>;
+    fn not_found() -> Problem;
+}
+
+fn parse_uuid(text: &str) -> Option<uuid::Uuid> {
+    // One way to write it, so that one thing has one path.
+    (text.len() == 36).then(|| text.parse().ok()).flatten()
+}
+
+impl Identifier for ConnectionId {
+    fn parse(text: &str) -> Option<Self> {
+        parse_uuid(text).map(Self)
+    }
+
+    fn not_found() -> Problem {
+        AppError::ConnectionNotFound.into()
+    }
+}
+
+impl Identifier for WebhookTokenId {
+    fn parse(text: &str) -> Option<Self> {
+        parse_uuid(text).map(Self)
+    }
+
+    fn not_found() -> Problem {
+        AppError::WebhookTokenNotFound.into()
+    }
+}
+
+impl<S: Send + Sync, T: Identifier> FromRequestParts<S> for Id<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Ok(Path(text)) = Path::<String>::from_request_parts(parts, state).await else {
+            return Err(T::not_found());
+        };
+        T::parse(&text).map(Self).ok_or_else(T::not_found)
+    }
+}
