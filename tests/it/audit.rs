@@ -57,6 +57,28 @@ async fn every_change_is_remembered_in_order_and_the_chain_holds() {
 }
 
 #[tokio::test]
+async fn whatever_the_issuer_calls_a_caller_is_remembered() {
+    let app = TestApp::start().await;
+    for (subject, remembered) in [
+        (json!("line\none\u{0}"), "lineone".to_owned()),
+        (json!("é".repeat(1000)), "é".repeat(256)),
+        (json!(7), String::new()),
+        (json!(null), String::new()),
+    ] {
+        let claims = json!({"tenant_id": app.tenant, "sub": subject, "exp": 4_000_000_000_u64});
+        let client = app.with_token(Some(&app.token(&claims)));
+        create(&client, &format!("made by {}", remembered.chars().count())).await;
+        let last: Vec<String> = app
+            .column("SELECT subject FROM audit_log ORDER BY sequence DESC LIMIT 1")
+            .await;
+        assert_eq!(last, [remembered]);
+        let path = app.client().get(PATH).await.expect(200);
+        let id = path["items"][0]["id"].as_str().unwrap().to_owned();
+        client.delete(&format!("{PATH}/{id}")).await.expect(204);
+    }
+}
+
+#[tokio::test]
 async fn concurrent_changes_make_one_chain() {
     let app = TestApp::start().await;
     let client = app.client();

@@ -64,7 +64,12 @@ impl Claims {
     /// Who the issuer says it is; empty if it doesn't.
     pub(super) fn subject(&self) -> String {
         let subject = self.text("sub").unwrap_or_default();
-        subject.chars().take(MAX_SUBJECT).collect()
+        // What has no place in a line of a log has none in the log of deeds either.
+        subject
+            .chars()
+            .filter(|character| !character.is_control())
+            .take(MAX_SUBJECT)
+            .collect()
     }
 
     /// The scopes of `scope` and `permissions` together.
