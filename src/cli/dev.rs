@@ -13,7 +13,10 @@ use clap::Args;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::{Failure, ListenArgs, say, serve, start_log, wiring};
+use super::{
+    Failure, ListenArgs, say, serve, start_log,
+    wiring::{self, Service},
+};
 use crate::{
     config::{Config, Profile, Source},
     domain::{
@@ -65,8 +68,8 @@ struct Ready<'a> {
     database_url: &'a str,
     tenant: TenantId,
     token: &'a str,
-    jwt_secret_file: &'a Path,
-    keyring_file: &'a Path,
+    jwt_secret_file: Option<&'a Path>,
+    keyring_file: Option<&'a Path>,
 }
 
 /// The files that `dev` makes once and keeps.
@@ -77,29 +80,48 @@ struct Files {
 }
 
 pub(super) async fn run(args: DevArgs, mut source: Source) -> Result<ExitCode, Failure> {
-    let signals = Signals::listen()?;
+    let mut signals = Signals::listen()?;
     args.listen.apply(&mut source);
     let mut config = Config::read(&source, Profile::Dev, wiring::CHECKS)?;
     start_log(&config);
 
     let directory = Directory::open(&args)?;
     let listener = serve::bind(&mut config).await?;
-    let cluster = start_database(&mut config, &directory.path).await?;
-    let outcome = serve_until_told(&args, config, &directory.path, listener, signals).await;
+    let shutdown = Shutdown::new();
+    let starting = start(&args, config, &directory.path, &shutdown);
+    let Some(started) = serve::unless_told_to_end(&mut signals, starting).await? else {
+        return Ok(ExitCode::SUCCESS);
+    };
+    say(&started.greeting)?;
+    serve::serve(
+        listener,
+        &started.service,
+        &shutdown,
+        signals,
+        Duration::ZERO,
+    )
+    .await;
     // Last, because everything else needs it.
-    if let Some(cluster) = cluster {
+    if let Some(cluster) = started.cluster {
         cluster.stop().await;
     }
-    outcome
+    Ok(ExitCode::SUCCESS)
 }
 
-async fn serve_until_told(
+/// What runs once everything is up.
+struct Started {
+    service: Service,
+    cluster: Option<Cluster>,
+    greeting: String,
+}
+
+async fn start(
     args: &DevArgs,
     mut config: Config,
     directory: &Path,
-    listener: tokio::net::TcpListener,
-    signals: Signals,
-) -> Result<ExitCode, Failure> {
+    shutdown: &Shutdown,
+) -> Result<Started, Failure> {
+    let cluster = start_database(&mut config, directory).await?;
     let files = Files {
         keyring: directory.join("keyring"),
         jwt_secret: directory.join("jwt-secret"),
@@ -108,9 +130,7 @@ async fn serve_until_told(
     let secret = fill_in_secrets(&mut config, &files)?;
     list_loopback(&mut config)?;
     Store::migrate(&wiring::login(&config)?).await?;
-
-    let shutdown = Shutdown::new();
-    let service = serve::start(&config, &shutdown, true).await?;
+    let service = serve::start(&config, shutdown, true).await?;
     serve::announce(&config);
 
     let token = match &secret {
@@ -124,22 +144,33 @@ async fn serve_until_told(
         None => String::new(),
     };
     write_private(&files.token, &token)?;
+    Ok(Started {
+        greeting: greeting(args, &config, &files, &token)?,
+        service,
+        cluster,
+    })
+}
+
+/// What is printed when everything is up: words, or the one line of JSON.
+fn greeting(
+    args: &DevArgs,
+    config: &Config,
+    files: &Files,
+    token: &str,
+) -> Result<String, Failure> {
     let api_url = config.http.public_url(config.http.listen).to_string();
-    let text = if args.json {
-        serde_json::to_string(&Ready {
-            api_url: &api_url,
-            database_url: config.database.url()?.expose(),
-            tenant: args.tenant,
-            token: &token,
-            jwt_secret_file: &files.jwt_secret,
-            keyring_file: &files.keyring,
-        })?
-    } else {
-        welcome(&api_url, &token, &files.token)
-    };
-    say(&text)?;
-    serve::serve(listener, &service, &shutdown, signals, Duration::ZERO).await;
-    Ok(ExitCode::SUCCESS)
+    if !args.json {
+        return Ok(welcome(&api_url, token, &files.token));
+    }
+    // A secret that came from the environment is in no file.
+    Ok(serde_json::to_string(&Ready {
+        api_url: &api_url,
+        database_url: config.database.url()?.expose(),
+        tenant: args.tenant,
+        token,
+        jwt_secret_file: Some(&*files.jwt_secret).filter(|file| file.exists()),
+        keyring_file: Some(&*files.keyring).filter(|file| file.exists()),
+    })?)
 }
 
 /// Where this run keeps its things; a temporary one goes with it.

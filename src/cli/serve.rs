@@ -28,14 +28,32 @@ const DRAIN: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(source: &Source) -> Result<ExitCode, Failure> {
     // Caught from here on, so that an early SIGTERM is not lost.
-    let signals = Signals::listen()?;
+    let mut signals = Signals::listen()?;
     let mut config = configure(source, Profile::Serve)?;
     let listener = bind(&mut config).await?;
     let shutdown = Shutdown::new();
-    let service = start(&config, &shutdown, false).await?;
+    let Some(service) = unless_told_to_end(&mut signals, start(&config, &shutdown, false)).await?
+    else {
+        return Ok(ExitCode::SUCCESS);
+    };
     announce(&config);
     serve(listener, &service, &shutdown, signals, NOTICE).await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What `starting` comes to; nothing if the process is told to end before. Then it is dropped where
+/// it is, and with it whatever it had started.
+pub(super) async fn unless_told_to_end<T>(
+    signals: &mut Signals,
+    starting: impl Future<Output = Result<T, Failure>>,
+) -> Result<Option<T>, Failure> {
+    tokio::select! {
+        started = starting => started.map(Some),
+        signal = signals.next() => {
+            tracing::info!(signal, "ending before the start was complete");
+            Ok(None)
+        }
+    }
 }
 
 /// Binds the configured address, and notes which one it became.

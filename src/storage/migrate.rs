@@ -1,5 +1,7 @@
 //! Bringing the schema up to date, and telling whether it is.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use sqlx::{
     Connection as _, PgConnection, PgPool,
@@ -8,6 +10,9 @@ use sqlx::{
 };
 
 use super::{APP_ROLE, SYSTEM_ROLE, StorageError, Store};
+
+/// How long a connection may take to open.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 static MIGRATOR: Migrator = sqlx::migrate!();
 
@@ -27,6 +32,14 @@ impl MigrationState {
     pub fn is_current(self) -> bool {
         self.applied >= self.known
     }
+}
+
+/// Opens a connection, or gives up: a machine that does not answer should not be waited for until
+/// the system loses patience.
+async fn open(connect: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
+    tokio::time::timeout(PATIENCE, PgConnection::connect_with(connect))
+        .await
+        .unwrap_or(Err(sqlx::Error::PoolTimedOut))
 }
 
 /// What the database says of itself.
@@ -67,6 +80,7 @@ impl Store {
     pub async fn migrate(connect: &PgConnectOptions) -> Result<MigrationState, MigrationError> {
         let pool = PgPoolOptions::new()
             .max_connections(1)
+            .acquire_timeout(PATIENCE)
             .connect_with(
                 connect
                     .clone()
@@ -84,7 +98,7 @@ impl Store {
         };
         migrator.run(&pool).await?;
         pool.close().await;
-        let mut connection = PgConnection::connect_with(connect).await?;
+        let mut connection = open(connect).await?;
         let state = state_of(&mut connection).await?;
         connection.close().await?;
         Ok(state)
@@ -92,7 +106,7 @@ impl Store {
 
     /// What the database says of itself.
     pub async fn facts(&self) -> Result<DatabaseFacts, StorageError> {
-        let mut connection = PgConnection::connect_with(&self.login).await?;
+        let mut connection = open(&self.login).await?;
         let row = sqlx::query!(
             r#"SELECT current_setting('server_version') AS "version!",
                       current_setting('server_version_num')::int AS "version_number!",
@@ -110,7 +124,7 @@ impl Store {
 
     /// How far the schema is.
     pub async fn migration_state(&self) -> Result<MigrationState, StorageError> {
-        let mut connection = PgConnection::connect_with(&self.login).await?;
+        let mut connection = open(&self.login).await?;
         let state = state_of(&mut connection).await?;
         connection.close().await?;
         Ok(state)

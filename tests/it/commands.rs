@@ -431,3 +431,20 @@ async fn a_token_of_another_key_family_is_refused_by_the_running_server() {
     assert_eq!(status, 401);
     assert!(head.contains("www-authenticate: Bearer"), "{head}");
 }
+
+/// A database that accepts and never answers must not make a server deaf to its orchestrator.
+#[tokio::test]
+async fn a_start_that_hangs_can_be_ended() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("postgres://u@{}/d", silent.local_addr().unwrap());
+    let mut server = Process::spawn(&["serve"], &environment(&url));
+    // It is waiting for an answer now.
+    let (_connection, _) = silent.accept().await.unwrap();
+    server.terminate();
+    assert_eq!(server.wait().await, Some(0));
+    assert!(
+        server.output().contains("ending before"),
+        "{}",
+        server.output()
+    );
+}
