@@ -121,6 +121,7 @@ async fn tell_every_secret(session: &mut Session) {
         json!({"clientId": ["canary-client-id-1"], "secret": {"canary-secret-1": 1}}),
         json!({"secret": 1, "Secret": "canary-secret-1", "clientId": "canary-client-id-1".repeat(300)}),
         json!({"password": "canary-secret-1", "clientid": "x"}),
+        json!({"baseUrl": "https://canary-client-id-1:canary-secret-1@api.pluggy.ai"}),
         json!({"configName": "", "nested": {"secret": "canary-secret-1"}}),
     ] {
         session.send("POST", connections, &with(changes)).await;

@@ -220,11 +220,13 @@ fn read_base_url(fields: &mut Fields, policy: &HostPolicy) -> Option<BaseUrl> {
     })?;
     BaseUrl::parse(&text, policy)
         .map_err(|error| {
+            // Before an `@` may stand a password.
+            let quoted = (!text.contains('@')).then(|| Value::String(text.clone()));
             fields.fault_of(
                 Code::BaseUrlNotAllowed,
                 "baseUrl",
                 error.to_string(),
-                Some(Value::String(text)),
+                quoted,
             );
         })
         .ok()

@@ -176,7 +176,8 @@ async fn a_base_url_that_could_reach_a_stranger_is_refused() {
         request["baseUrl"] = json!(url);
         let problem = client.post(PATH, &request).await;
         let problem = problem.expect_faults("MTCH-0213", &["body.baseUrl"]);
-        assert_eq!(problem["errors"][0]["value"], *url);
+        let quoted = problem["errors"][0].get("value").and_then(Value::as_str);
+        assert_eq!(quoted, Some(url).filter(|url| !url.contains('@')));
     }
     let path = create(&client, "main").await;
     let change = json!({
