@@ -117,8 +117,9 @@ impl Fields {
 
     /// What was read, if nothing at all is wrong.
     pub(super) fn finish<T>(mut self, read: Option<T>) -> Result<T, Problem> {
-        for (name, value) in std::mem::take(&mut self.members) {
-            self.fault(&name, "is not known here; leave it out", Some(value));
+        // Not quoted: a secret under a name that is only nearly right is still a secret.
+        for name in std::mem::take(&mut self.members).into_keys() {
+            self.fault(&name, "is not known here; leave it out", None);
         }
         match read {
             Some(read) if self.faults.is_empty() => Ok(read),
@@ -265,9 +266,11 @@ mod tests {
     fn secrets_and_what_may_hold_them_are_not_quoted() {
         let mut fields = fields(
             r#"{"secret": 1, "clientId": 2, "password": 3, "Secret": 4, "clientSecret": 5,
-                "other": {"secret": "deep"}, "list": ["deep"], "plain": 6}"#,
+                "other": {"secret": "deep"}, "list": ["deep"], "plain": 6, "unknown": 7}"#,
         );
-        fields.required("secret", str::parse::<String>);
+        for known in ["secret", "other", "list", "plain"] {
+            fields.required(known, str::parse::<String>);
+        }
         let problem = fields.finish(Some(())).unwrap_err();
         for fault in &problem.errors {
             let shown = fault.value.as_ref().map(ToString::to_string);

@@ -122,6 +122,8 @@ async fn tell_every_secret(session: &mut Session) {
         json!({"secret": 1, "Secret": "canary-secret-1", "clientId": "canary-client-id-1".repeat(300)}),
         json!({"password": "canary-secret-1", "clientid": "x"}),
         json!({"baseUrl": "https://canary-client-id-1:canary-secret-1@api.pluggy.ai"}),
+        json!({"client_id": "canary-client-id-1", "token": "canary-secret-1", "apiKey": "canary-secret-1"}),
+        json!({"baseUrl": "https://api.pluggy.ai/?api_key=canary-secret-1"}),
         json!({"configName": "", "nested": {"secret": "canary-secret-1"}}),
     ] {
         session.send("POST", connections, &with(changes)).await;

@@ -220,8 +220,8 @@ fn read_base_url(fields: &mut Fields, policy: &HostPolicy) -> Option<BaseUrl> {
     })?;
     BaseUrl::parse(&text, policy)
         .map_err(|error| {
-            // Before an `@` may stand a password.
-            let quoted = (!text.contains('@')).then(|| Value::String(text.clone()));
+            // Before an `@` may stand a password, behind a `?` or `#` a key.
+            let quoted = (!text.contains(['@', '?', '#'])).then(|| Value::String(text.clone()));
             fields.fault_of(
                 Code::BaseUrlNotAllowed,
                 "baseUrl",
