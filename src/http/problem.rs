@@ -78,7 +78,7 @@ catalogue! {
         "What you ask contradicts the present state of the resource. Read it again, then decide anew.";
     /// Not now.
     Unavailable = "MTCH-0008", SERVICE_UNAVAILABLE, "Service unavailable",
-        "The server can't do its work at this moment: its database does not answer, it is overloaded, or it is about to restart. Nothing was changed. Send the same request again after the time in Retry-After.";
+        "The server can't do its work at this moment: its database does not answer, it is overloaded, or it is about to restart. Send the same request again after the time in Retry-After.";
     /// Too much.
     TooManyRequests = "MTCH-0009", TOO_MANY_REQUESTS, "Too many requests",
         "You have used up a rate limit. Send the request again after the time in Retry-After.";
@@ -160,7 +160,12 @@ impl Problem {
             code,
             detail: detail.into(),
             errors: Vec::new(),
-            retry_after: (code.status() == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER),
+            retry_after: [
+                StatusCode::SERVICE_UNAVAILABLE,
+                StatusCode::TOO_MANY_REQUESTS,
+            ]
+            .contains(&code.status())
+            .then_some(RETRY_AFTER),
             cause: None,
         }
     }
@@ -189,10 +194,14 @@ impl Problem {
     /// What the caller reads of this occurrence.
     #[must_use]
     pub fn detail_for(&self, request_id: &str) -> String {
-        if self.code.status() == StatusCode::INTERNAL_SERVER_ERROR {
-            format!("The server failed; this is our fault. The log knows more under {request_id}.")
-        } else {
-            self.detail.clone()
+        match self.code.status() {
+            StatusCode::INTERNAL_SERVER_ERROR => format!(
+                "The server failed; this is our fault. The log knows more under {request_id}."
+            ),
+            status if status.is_server_error() => format!(
+                "The server can't do this now; this is our fault. The log knows more under {request_id}."
+            ),
+            _ => self.detail.clone(),
         }
     }
 }
@@ -222,10 +231,7 @@ impl From<AppError> for Problem {
             ),
             AppError::Unavailable(cause) => Self {
                 cause: Some(Arc::new(cause)),
-                ..Self::new(
-                    Code::Unavailable,
-                    "The database is not available now; nothing was changed. Try again in a moment.",
-                )
+                ..Self::new(Code::Unavailable, "The database is not available now.")
             },
             AppError::Internal(cause) => Self::internal(cause),
         }
