@@ -88,7 +88,13 @@ impl TenantTx {
             r#"SELECT c.relname::text AS "name!"
                FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
                WHERE c.relnamespace = current_schema()::regnamespace AND c.relkind IN ('r', 'p')
-                 AND a.attname = 'tenant_id' AND NOT (c.relrowsecurity AND c.relforcerowsecurity)
+                 AND a.attname = 'tenant_id'
+                 AND NOT (c.relrowsecurity AND c.relforcerowsecurity
+                     AND (SELECT count(*) = 1 AND bool_and(
+                              coalesce(pg_get_expr(p.polqual, c.oid), '') = '(tenant_id = current_tenant())'
+                              AND coalesce(pg_get_expr(p.polwithcheck, c.oid), '') = '(tenant_id = current_tenant())')
+                          FROM pg_policy p WHERE p.polrelid = c.oid
+                            AND (0 = ANY (p.polroles) OR current_user::text::regrole = ANY (p.polroles))))
                ORDER BY c.relname"#
         )
         .fetch_all(&mut *self.tx)
@@ -98,7 +104,7 @@ impl TenantTx {
             Ok(())
         } else {
             Err(broken(format!(
-                "row level security is not forced on {}",
+                "row level security is not forced, or not by the tenant's policy alone, on {}",
                 open.join(", ")
             )))
         }
