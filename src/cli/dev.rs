@@ -27,7 +27,7 @@ use crate::{
         secret::SecretText,
         vendor::Vendor,
     },
-    http::auth::mint::mint,
+    http::auth::mint::{Grant, mint},
     local::embedded_pg::{Cluster, Durability, Options, Search},
     shutdown::{Shutdown, Signals},
     storage::Store,
@@ -136,9 +136,13 @@ async fn start(
     let token = match &secret {
         Some(secret) => mint(
             secret.expose().as_bytes(),
-            args.tenant,
-            SCOPES,
-            TOKEN_TTL,
+            &Grant {
+                tenant: args.tenant,
+                scopes: SCOPES,
+                ttl: TOKEN_TTL,
+                issuer: config.auth.issuer.as_deref(),
+                audience: config.auth.audience.as_deref(),
+            },
             &SystemClock,
         ),
         None => String::new(),
@@ -216,6 +220,12 @@ impl Drop for Directory {
 /// Starts the private Postgres, unless the configuration names a database.
 async fn start_database(config: &mut Config, directory: &Path) -> Result<Option<Cluster>, Failure> {
     if config.database.url.is_some() {
+        let login = wiring::login(config)?;
+        tracing::info!(
+            "using the database \"{}\" at {}, as DISCOVERY_DATABASE_URL or DATABASE_URL says",
+            login.get_database().unwrap_or_default(),
+            login.get_host()
+        );
         return Ok(None);
     }
     let cluster = Cluster::start(Options {

@@ -8,7 +8,7 @@ use super::{Failure, configure, say};
 use crate::{
     config::{Profile, Source, variables},
     domain::{clock::SystemClock, ids::TenantId},
-    http::auth::mint::mint,
+    http::auth::mint::{Grant, mint},
 };
 
 #[derive(Args, Debug)]
@@ -36,9 +36,13 @@ pub(super) fn run(args: &TokenArgs, source: &Source) -> Result<ExitCode, Failure
         .ok_or("a token is signed with DISCOVERY_JWT_HMAC_SECRET, which is not set")?;
     say(&mint(
         secret.expose().as_bytes(),
-        args.tenant,
-        &args.scope,
-        args.ttl,
+        &Grant {
+            tenant: args.tenant,
+            scopes: &args.scope,
+            ttl: args.ttl,
+            issuer: config.auth.issuer.as_deref(),
+            audience: config.auth.audience.as_deref(),
+        },
         &SystemClock,
     ))?;
     Ok(ExitCode::SUCCESS)

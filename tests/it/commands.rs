@@ -323,8 +323,20 @@ async fn a_laptop_that_keeps_nothing_leaves_nothing() {
     let temporary = tempfile::tempdir().unwrap();
     let mut environment = dev_environment();
     environment.insert("TMPDIR", temporary.path().to_str().unwrap().to_owned());
+    environment.insert("DISCOVERY_JWT_ISSUER", "https://issuer.example".to_owned());
+    environment.insert("DISCOVERY_JWT_AUDIENCE", "discovery".to_owned());
     let mut dev = Process::spawn(&["dev", "--json", "--ephemeral"], &environment);
-    ready_line(&mut dev).await;
+    let ready = ready_line(&mut dev).await;
+    // Its own token is one that it accepts, whatever it asks of tokens.
+    let address = ready["apiUrl"]
+        .as_str()
+        .unwrap()
+        .trim_start_matches("http://");
+    let bearer = format!("Bearer {}", ready["token"].as_str().unwrap());
+    let headers = [("authorization", bearer.as_str())];
+    let path = "/v1/discovery/connector-types";
+    let (status, ..) = request(address.parse().unwrap(), "GET", path, &headers, b"").await;
+    assert_eq!(status, 200);
     assert!(
         std::fs::read_dir(temporary.path())
             .unwrap()

@@ -408,7 +408,7 @@ async fn a_minted_token_is_accepted_for_as_long_as_it_was_minted_for() {
     });
     let tenant: TenantId = TENANT.parse().expect("an id");
     let hour = Duration::from_hours(1);
-    let token = mint::mint(SECRET, tenant, "discovery:read", hour, &*clock);
+    let token = mint::mint(SECRET, &grant(tenant, "discovery:read", hour), &*clock);
     assert_eq!(
         ask(&authenticator, &token).await,
         Ok(Caller {
@@ -426,7 +426,7 @@ async fn a_minted_token_is_accepted_for_as_long_as_it_was_minted_for() {
         Some(Refusal::Expired)
     );
 
-    let forever = mint::mint(SECRET, tenant, "", Duration::MAX, &*clock);
+    let forever = mint::mint(SECRET, &grant(tenant, "", Duration::MAX), &*clock);
     assert!(ask(&authenticator, &forever).await.is_ok());
 }
 
@@ -562,5 +562,15 @@ proptest! {
             let headers = HeaderMap::from_iter([(AUTHORIZATION, value)]);
             prop_assert!(runtime.block_on(authenticator.authenticate(&headers)).is_err());
         }
+    }
+}
+
+fn grant(tenant: TenantId, scopes: &str, ttl: Duration) -> mint::Grant<'_> {
+    mint::Grant {
+        tenant,
+        scopes,
+        ttl,
+        issuer: None,
+        audience: None,
     }
 }
