@@ -1,3 +1,4 @@
 //! Stand-ins that let one command run with nothing else installed.
 
 pub mod embedded_pg;
+pub mod simulator;
