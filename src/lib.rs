@@ -7,7 +7,7 @@
 //! | 5 | [`cli`]: the composition root |
 //! | 4 | [`http`]: the operators' and the vendors' door |
 //! | 3 | [`app`]: use cases |
-//! | 2 | [`storage`], [`connectors`], [`local`] |
+//! | 2 | [`storage`], [`vendors`], [`connectors`], [`local`] |
 //! | 1 | [`vault`], [`net`], [`config`], [`telemetry`], [`shutdown`] |
 //! | 0 | [`domain`]: types and rules, no I/O |
 
@@ -23,3 +23,4 @@ pub mod shutdown;
 pub mod storage;
 pub mod telemetry;
 pub mod vault;
+pub mod vendors;

@@ -1,5 +1,6 @@
 //! Types and rules; no async, no I/O.
 
+pub mod account;
 pub mod address;
 pub mod audit;
 pub mod base_url;
@@ -8,10 +9,14 @@ pub mod clock;
 pub mod connection;
 pub mod connector;
 pub mod credential;
+pub mod event;
 pub mod fault;
 pub mod host_rule;
 pub mod ids;
+pub mod money;
 pub mod random;
 pub mod secret;
+pub mod source;
+pub mod transaction;
 pub mod vendor;
 pub mod webhook_token;

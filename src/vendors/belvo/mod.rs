@@ -1,0 +1,1 @@
+//! Belvo: Basic auth, reads only.

@@ -1,0 +1,1 @@
+//! Pluggy: a session key from a pair, and listings that go on by cursor.
