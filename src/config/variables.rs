@@ -160,6 +160,7 @@ const HOSTS: &str = "a comma list of `host` or `host:port`, or `none`";
 const NETWORKS: &str = "a comma list of networks or addresses, or `none`";
 const HOSTS_AND_NETWORKS: &str = "a comma list of hosts, `host:port` or networks, or `none`";
 const LOOPBACK: &str = "localhost,127.0.0.0/8,::1";
+const RATE: &str = "a number from 10 to 1000000";
 const HEADER: &str = "a header line as the vendor was told to send it";
 
 variables! {
@@ -258,6 +259,18 @@ variables! {
         .secret()
         .expects(HEADER)
         .like("Authorization: Bearer a-long-random-text");
+    /// Pluggy's rate limit.
+    PLUGGY_RATE_LIMIT = Variable::new("DISCOVERY_PLUGGY_RATE_LIMIT", "requests that Pluggy allows from one address in a minute, for each group of endpoints")
+        .expects(RATE)
+        .default("360");
+    /// Belvo's rate limit.
+    BELVO_RATE_LIMIT = Variable::new("DISCOVERY_BELVO_RATE_LIMIT", "requests that Belvo allows from one address in 30 seconds")
+        .expects(RATE)
+        .default("80");
+    /// Who shares an address.
+    EGRESS_GROUP = Variable::new("DISCOVERY_EGRESS_GROUP", "name of the address that the vendors see; processes with the same one share the vendors' rate limits")
+        .expects("a name of 1 to 100 characters")
+        .default("default");
     /// The proxies in front.
     TRUSTED_PROXIES = Variable::new("DISCOVERY_TRUSTED_PROXIES", "proxies whose `X-Forwarded-For` is believed")
         .expects(NETWORKS)

@@ -5,9 +5,9 @@ use ipnet::IpNet;
 use super::{
     reader::Reader,
     variables::{
-        BELVO_HOSTS, BELVO_WEBHOOK_HEADER, BELVO_WEBHOOK_HMAC_SECRET, BELVO_WEBHOOK_IPS,
-        PLUGGY_HOSTS, PLUGGY_WEBHOOK_HEADER, PLUGGY_WEBHOOK_HMAC_SECRET, PLUGGY_WEBHOOK_IPS,
-        Variable,
+        BELVO_HOSTS, BELVO_RATE_LIMIT, BELVO_WEBHOOK_HEADER, BELVO_WEBHOOK_HMAC_SECRET,
+        BELVO_WEBHOOK_IPS, EGRESS_GROUP, PLUGGY_HOSTS, PLUGGY_RATE_LIMIT, PLUGGY_WEBHOOK_HEADER,
+        PLUGGY_WEBHOOK_HMAC_SECRET, PLUGGY_WEBHOOK_IPS, Variable,
     },
 };
 use crate::domain::{host_rule::HostRule, secret::SecretText, vendor::Vendor};
@@ -19,6 +19,8 @@ pub struct Vendors {
     pub pluggy: VendorConfig,
     /// Belvo's.
     pub belvo: VendorConfig,
+    /// Who shares the vendors' rate limits with this process.
+    pub egress_group: String,
 }
 
 /// The settings of one vendor.
@@ -26,6 +28,8 @@ pub struct Vendors {
 pub struct VendorConfig {
     /// Hosts that a base URL may name.
     pub hosts: Vec<HostRule>,
+    /// How many requests the vendor allows in its window.
+    pub rate_limit: u32,
     /// Source addresses from which webhooks are accepted.
     pub webhook_ips: Vec<IpNet>,
     /// The secret of the webhooks' signature.
@@ -65,6 +69,7 @@ impl Vendors {
         let pluggy = VendorConfig::read(
             reader,
             &PLUGGY_HOSTS,
+            &PLUGGY_RATE_LIMIT,
             &PLUGGY_WEBHOOK_IPS,
             &PLUGGY_WEBHOOK_HMAC_SECRET,
             &PLUGGY_WEBHOOK_HEADER,
@@ -72,13 +77,16 @@ impl Vendors {
         let belvo = VendorConfig::read(
             reader,
             &BELVO_HOSTS,
+            &BELVO_RATE_LIMIT,
             &BELVO_WEBHOOK_IPS,
             &BELVO_WEBHOOK_HMAC_SECRET,
             &BELVO_WEBHOOK_HEADER,
         );
+        let egress_group = reader.parsed(&EGRESS_GROUP, group);
         Some(Self {
             pluggy: pluggy?,
             belvo: belvo?,
+            egress_group: egress_group?,
         })
     }
 }
@@ -87,21 +95,37 @@ impl VendorConfig {
     fn read(
         reader: &mut Reader<'_>,
         hosts: &Variable,
+        rate_limit: &Variable,
         webhook_ips: &Variable,
         webhook_hmac_secret: &Variable,
         webhook_header: &Variable,
     ) -> Option<Self> {
         let hosts = reader.list(hosts, str::parse::<HostRule>);
+        let rate_limit = reader.parsed(rate_limit, rate);
         let webhook_ips = reader.networks(webhook_ips);
         let webhook_hmac_secret = reader.secret(webhook_hmac_secret);
         let webhook_header = reader.parsed(webhook_header, WebhookHeader::parse);
         Some(Self {
             hosts: hosts?,
+            rate_limit: rate_limit?,
             webhook_ips: webhook_ips?,
             webhook_hmac_secret,
             webhook_header,
         })
     }
+}
+
+fn rate(text: &str) -> Result<u32, &'static str> {
+    text.parse()
+        .ok()
+        .filter(|rate| (10..=1_000_000).contains(rate))
+        .ok_or("is not a number from 10 to 1000000")
+}
+
+fn group(text: &str) -> Result<String, &'static str> {
+    let fits = (1..=100).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+    fits.then(|| text.to_owned())
+        .ok_or("is not a name of 1 to 100 characters")
 }
 
 impl WebhookHeader {

@@ -14,7 +14,7 @@ use crate::{
         ids::ConnectionId,
         vendor::Vendor,
     },
-    vault::Sealed,
+    vault::{Sealed, WrappedKey},
 };
 
 /// A connection to insert.
@@ -39,6 +39,17 @@ pub struct ConnectionChange<'a> {
     pub credential: Option<&'a Sealed>,
     /// When it happens.
     pub now: DateTime<Utc>,
+}
+
+/// A connection with what it takes to reach its source, still sealed.
+#[derive(Debug)]
+pub struct AccessToConnection {
+    /// What it is.
+    pub connection: AggregatorConnection,
+    /// Its credential.
+    pub credential: Sealed,
+    /// The tenant's data key.
+    pub key: WrappedKey,
 }
 
 struct Row {
@@ -184,6 +195,54 @@ impl TenantTx {
         .await?
         .map(TryInto::try_into)
         .transpose()
+    }
+
+    /// The living connection of `vendor` with that name, with what it takes to reach its source.
+    pub async fn access_to_connection_named(
+        &mut self,
+        vendor: Vendor,
+        name: &ConfigName,
+    ) -> Result<Option<AccessToConnection>, StorageError> {
+        let Some(row) = sqlx::query!(
+            "SELECT c.id, c.type, c.config_name, c.host, c.account_ref, c.version, c.created_at,
+                    c.updated_at, c.credential, k.ring_key_id, k.wrapped_key
+             FROM connections c JOIN tenant_keys k ON k.tenant_id = c.tenant_id
+             WHERE c.tenant_id = $1 AND c.config_name = $2 AND c.type = $3
+               AND c.kind = 'aggregator' AND c.deleted_at IS NULL",
+            self.tenant.0,
+            &**name,
+            vendor.as_str()
+        )
+        .fetch_optional(&mut *self.tx)
+        .await?
+        else {
+            return Ok(None);
+        };
+        let inconsistent = |column| StorageError::Inconsistent {
+            table: "connections",
+            column,
+            id: row.id,
+        };
+        let credential = row
+            .credential
+            .and_then(|bytes| Sealed::from_stored(bytes).ok())
+            .ok_or_else(|| inconsistent("credential"))?;
+        let key = WrappedKey::from_stored(row.ring_key_id, row.wrapped_key);
+        let connection = Row {
+            id: row.id,
+            r#type: row.r#type,
+            config_name: row.config_name,
+            host: row.host,
+            account_ref: row.account_ref,
+            version: row.version,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        };
+        Ok(Some(AccessToConnection {
+            connection: connection.try_into()?,
+            credential,
+            key,
+        }))
     }
 
     /// Holds a connection against deletion until this transaction is over; answers whether it lives.

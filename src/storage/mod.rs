@@ -6,11 +6,13 @@
 //! `system`, behind a [`SystemTx`] on another role.
 
 pub mod audit;
+mod budgets;
 mod connections;
 pub mod error;
 mod isolation;
 mod migrate;
 mod page;
+mod source_states;
 mod system;
 mod tenant_keys;
 mod webhook_tokens;
@@ -23,11 +25,13 @@ use sqlx::{
 };
 
 pub use self::{
-    connections::{ConnectionChange, NewConnection},
+    budgets::Pace,
+    connections::{AccessToConnection, ConnectionChange, NewConnection},
     error::{Constraint, StorageError},
     isolation::IsolationError,
     migrate::{DatabaseFacts, MigrationError, MigrationState},
     page::{Page, PageStart},
+    source_states::SourceVerdicts,
     system::{BrokenChain, StoredTenantKey},
     webhook_tokens::NewWebhookToken,
 };
@@ -39,6 +43,8 @@ const APP_ROLE: &str = "discovery_app";
 const SYSTEM_ROLE: &str = "discovery_system";
 /// Work that crosses tenants is rare and short.
 const SYSTEM_CONNECTIONS: u32 = 2;
+/// Those who draw from one bucket wait for each other anyway.
+const BUDGET_CONNECTIONS: u32 = 2;
 
 /// How to reach the database.
 #[derive(Clone, Debug)]
@@ -57,6 +63,7 @@ pub struct Store {
     login: PgConnectOptions,
     app: PgPool,
     system: PgPool,
+    budgets: PgPool,
 }
 
 impl Store {
@@ -72,7 +79,7 @@ impl Store {
             .application_name("matcher-discovery")
             // What a migration finds done already is no news.
             .options([("client_min_messages", "warning")]);
-        let pool = |role: &'static str, most: u32| {
+        let pool = |role: &'static str, most: u32, commit: &'static str| {
             PgPoolOptions::new()
                 .max_connections(most)
                 .acquire_timeout(acquire_timeout)
@@ -82,11 +89,14 @@ impl Store {
                     ("statement_timeout", "15s"),
                     ("lock_timeout", "5s"),
                     ("idle_in_transaction_session_timeout", "30s"),
+                    ("synchronous_commit", commit),
                 ]))
         };
         Self {
-            app: pool(APP_ROLE, max_connections),
-            system: pool(SYSTEM_ROLE, SYSTEM_CONNECTIONS),
+            app: pool(APP_ROLE, max_connections, "on"),
+            system: pool(SYSTEM_ROLE, SYSTEM_CONNECTIONS, "on"),
+            // What a crash of the database forgets here is a fraction of a second of calls.
+            budgets: pool(SYSTEM_ROLE, BUDGET_CONNECTIONS, "off"),
             login,
         }
     }
@@ -118,6 +128,7 @@ impl Store {
     pub async fn close(&self) {
         self.app.close().await;
         self.system.close().await;
+        self.budgets.close().await;
     }
 }
 

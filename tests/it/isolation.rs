@@ -226,7 +226,7 @@ async fn every_tenant_table_keeps_the_rules() {
                        AND NOT a.attisdropped AND col_description(c.oid, a.attnum) IS NULL))
              ) AS rules (rule, holds)
              WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
-               AND c.relname <> '_sqlx_migrations' AND holds IS NOT TRUE
+               AND c.relname NOT IN ('_sqlx_migrations', 'budgets') AND holds IS NOT TRUE
              ORDER BY 1",
         )
         .await;
@@ -249,6 +249,7 @@ async fn the_system_role_reaches_only_what_it_needs() {
         [
             "_sqlx_migrations SELECT",
             "audit_log SELECT",
+            "budgets INSERT,SELECT,UPDATE",
             "tenant_keys SELECT,UPDATE",
         ]
     );

@@ -154,6 +154,21 @@ const CASES: &[Case] = &[
         &[("A:", "has nothing after")],
     ),
     (
+        "DISCOVERY_PLUGGY_RATE_LIMIT",
+        &["10", " 360 ", "1000000"],
+        &[("9", "from 10"), ("1000001", "from 10"), ("-1", "from 10")],
+    ),
+    (
+        "DISCOVERY_BELVO_RATE_LIMIT",
+        &["80"],
+        &[("eighty", "is not a number from 10")],
+    ),
+    (
+        "DISCOVERY_EGRESS_GROUP",
+        &["default", "são-paulo 1"],
+        &[("a\nb", "is not a name")],
+    ),
+    (
         "DISCOVERY_TRUSTED_PROXIES",
         &["none", "10.0.0.0/8"],
         &[("proxy", NO_NET)],

@@ -1,0 +1,161 @@
+//! `source_states`: what looking at the vendor told of a connection.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
+
+use super::{StorageError, TenantTx};
+use crate::domain::{
+    ids::ConnectionId,
+    status::{CredentialState, Finding, SourceState, Verdict},
+};
+
+/// The verdicts that come from looking at the vendor.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SourceVerdicts {
+    /// Whether the vendor accepts the credential.
+    pub credential: Verdict<CredentialState>,
+    /// How the item or link does.
+    pub source: Verdict<SourceState>,
+}
+
+struct Row {
+    connection_id: Uuid,
+    credential: String,
+    credential_reason: String,
+    credential_since: DateTime<Utc>,
+    source: String,
+    source_reason: String,
+    source_since: DateTime<Utc>,
+}
+
+impl TryFrom<Row> for SourceVerdicts {
+    type Error = StorageError;
+
+    fn try_from(row: Row) -> Result<Self, StorageError> {
+        let inconsistent = |column| StorageError::Inconsistent {
+            table: "source_states",
+            column,
+            id: row.connection_id,
+        };
+        Ok(Self {
+            credential: Verdict {
+                state: row
+                    .credential
+                    .parse()
+                    .map_err(|_| inconsistent("credential"))?,
+                reason: row.credential_reason,
+                since: row.credential_since,
+            },
+            source: Verdict {
+                state: row.source.parse().map_err(|_| inconsistent("source"))?,
+                reason: row.source_reason,
+                since: row.source_since,
+            },
+        })
+    }
+}
+
+impl TenantTx {
+    /// What is known of a connection; `None` if it was never looked at.
+    pub async fn source_verdicts(
+        &mut self,
+        connection: ConnectionId,
+    ) -> Result<Option<SourceVerdicts>, StorageError> {
+        sqlx::query_as!(
+            Row,
+            "SELECT connection_id, credential, credential_reason, credential_since,
+                    source, source_reason, source_since
+             FROM source_states WHERE tenant_id = $1 AND connection_id = $2",
+            self.tenant.0,
+            connection.0
+        )
+        .fetch_optional(&mut *self.tx)
+        .await?
+        .map(TryInto::try_into)
+        .transpose()
+    }
+
+    /// Counts one more test of a connection, if there were fewer than ten in the last minute;
+    /// answers how many seconds are to wait otherwise.
+    pub async fn count_test(
+        &mut self,
+        connection: ConnectionId,
+        now: DateTime<Utc>,
+    ) -> Result<Result<(), i64>, StorageError> {
+        const MOST: usize = 10;
+        let minute = TimeDelta::minutes(1);
+        sqlx::query!(
+            "INSERT INTO source_states
+                 (tenant_id, connection_id, credential, credential_reason, credential_since,
+                  source, source_reason, source_since)
+             VALUES ($1, $2, 'unknown', 'not_checked_yet', $3, 'unknown', 'not_checked_yet', $3)
+             ON CONFLICT (tenant_id, connection_id) DO NOTHING",
+            self.tenant.0,
+            connection.0,
+            now
+        )
+        .execute(&mut *self.tx)
+        .await?;
+        let mut recent = sqlx::query_scalar!(
+            "SELECT recent_tests FROM source_states
+             WHERE tenant_id = $1 AND connection_id = $2 FOR UPDATE",
+            self.tenant.0,
+            connection.0
+        )
+        .fetch_one(&mut *self.tx)
+        .await?;
+        recent.retain(|at| now - *at < minute);
+        if recent.len() >= MOST {
+            let free_at = recent.iter().min().map_or(now, |oldest| *oldest + minute);
+            return Ok(Err((free_at - now).num_seconds() + 1));
+        }
+        recent.push(now);
+        sqlx::query!(
+            "UPDATE source_states SET recent_tests = $3
+             WHERE tenant_id = $1 AND connection_id = $2",
+            self.tenant.0,
+            connection.0,
+            &recent
+        )
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(Ok(()))
+    }
+
+    /// Writes what a look at the vendor found; what is `None` stays as it was. A verdict that stays
+    /// the same keeps the time since when it is.
+    pub async fn record_findings(
+        &mut self,
+        connection: ConnectionId,
+        credential: Option<&Finding<CredentialState>>,
+        source: Option<&Finding<SourceState>>,
+        now: DateTime<Utc>,
+    ) -> Result<(), StorageError> {
+        sqlx::query!(
+            "INSERT INTO source_states AS s
+                 (tenant_id, connection_id, credential, credential_reason, credential_since,
+                  source, source_reason, source_since)
+             VALUES ($1, $2, coalesce($3, 'unknown'), coalesce($4, 'not_checked_yet'), $7,
+                     coalesce($5, 'unknown'), coalesce($6, 'not_checked_yet'), $7)
+             ON CONFLICT (tenant_id, connection_id) DO UPDATE SET
+                 credential = coalesce($3, s.credential),
+                 credential_reason = coalesce($4, s.credential_reason),
+                 credential_since = CASE WHEN coalesce($3, s.credential) = s.credential
+                                         THEN s.credential_since ELSE $7 END,
+                 source = coalesce($5, s.source),
+                 source_reason = coalesce($6, s.source_reason),
+                 source_since = CASE WHEN coalesce($5, s.source) = s.source
+                                     THEN s.source_since ELSE $7 END",
+            self.tenant.0,
+            connection.0,
+            credential.map(|found| found.state.as_str()),
+            credential.map(|found| found.reason.as_str()),
+            source.map(|found| found.state.as_str()),
+            source.map(|found| found.reason.as_str()),
+            now
+        )
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(())
+    }
+}
