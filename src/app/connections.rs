@@ -1,5 +1,6 @@
 //! Aggregator connections: create, read, list, change, delete.
 
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{App, AppError};
@@ -11,9 +12,10 @@ use crate::{
         connection::{AccountRef, AggregatorConnection, ConfigName, Version},
         credential::Credential,
         ids::ConnectionId,
+        status::{CredentialState, Finding, SourceState},
         vendor::Vendor,
     },
-    storage::{ConnectionChange, NewConnection, Page, PageStart},
+    storage::{ConnectionChange, NewConnection, Page, PageStart, TenantTx},
 };
 
 /// A connection as an operator asks for it; every part is checked already.
@@ -137,6 +139,7 @@ impl App {
             .ok_or(AppError::ConnectionNotFound)?;
         if change
             .expected
+            .as_ref()
             .is_some_and(|versions| !versions.contains(&current.version))
         {
             return Err(AppError::ConnectionChanged);
@@ -162,6 +165,8 @@ impl App {
             },
         )
         .await?;
+        self.forget_what_was_of_another(&mut tx, &current, &change, now)
+            .await?;
         tx.audit(&caller.subject, action, id.0, now).await?;
         tx.commit().await?;
         tracing::info!(
@@ -179,6 +184,27 @@ impl App {
             updated_at: now,
             ..current
         })
+    }
+
+    /// A verdict on a credential or a source that is another one from now on says nothing any more.
+    async fn forget_what_was_of_another(
+        &self,
+        tx: &mut TenantTx,
+        current: &AggregatorConnection,
+        change: &AggregatorChange,
+        now: DateTime<Utc>,
+    ) -> Result<(), AppError> {
+        let moved = current.base_url != change.base_url;
+        let rotated = matches!(change.credential, CredentialChange::Rotate(_));
+        let credential = (rotated || moved)
+            .then(|| Finding::new(CredentialState::Unknown, "changed_since_last_check"));
+        let source = (moved || current.account_ref != change.account_ref)
+            .then(|| Finding::new(SourceState::Unknown, "changed_since_last_check"));
+        if credential.is_some() || source.is_some() {
+            tx.record_findings(current.id, credential.as_ref(), source.as_ref(), now)
+                .await?;
+        }
+        Ok(())
     }
 
     /// Deletes a connection: its name is free, its credential is gone, its tokens are revoked.

@@ -3,17 +3,22 @@
 //! A use case takes the caller first, decides, and holds a transaction no longer than its own
 //! statements.
 
+mod budgets;
+mod connection_tests;
 mod connections;
 mod connectors;
 mod credentials;
 mod keys;
 mod readiness;
+mod status;
 mod webhook_tokens;
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use self::readiness::LastAnswers;
 pub use self::{
+    budgets::{RateLimits, SharedBudget},
+    connection_tests::TestOutcome,
     connections::{AggregatorChange, CredentialChange, NewAggregator},
     keys::{KeyUse, RewrapProgress, list_keys, rewrap_keys},
     readiness::{Check, Readiness},
@@ -24,6 +29,7 @@ use crate::{
     domain::{base_url::HostPolicy, clock::Clock, random::Random, vendor::Vendor},
     storage::{Constraint, StorageError, Store},
     vault::{Vault, VaultError},
+    vendors::Aggregator,
 };
 
 /// What the use cases work with.
@@ -38,6 +44,8 @@ pub struct Parts {
     pub random: Arc<dyn Random>,
     /// The connectors of this deployment.
     pub registry: Registry,
+    /// The aggregators that there are clients for: one for each vendor.
+    pub aggregators: BTreeMap<Vendor, Arc<dyn Aggregator>>,
     /// The hosts that each vendor's base URLs may name.
     pub hosts: BTreeMap<Vendor, HostPolicy>,
     /// The base of minted webhook URLs.
@@ -81,6 +89,15 @@ impl App {
         self.0.parts.hosts.get(&vendor).unwrap_or(NONE)
     }
 
+    /// The client for a vendor.
+    fn aggregator(&self, vendor: Vendor) -> Result<&Arc<dyn Aggregator>, AppError> {
+        self.0
+            .parts
+            .aggregators
+            .get(&vendor)
+            .ok_or_else(|| AppError::Internal(format!("there is no client for {vendor}").into()))
+    }
+
     /// The hosts that a base URL may name when it is not known which vendor it is for.
     #[must_use]
     pub fn host_policy_of_all(&self) -> HostPolicy {
@@ -110,6 +127,9 @@ pub enum AppError {
     /// The token is revoked or over, so it can't have a successor.
     #[error("the webhook token no longer lives")]
     WebhookTokenEnded,
+    /// The connection was tested as often as it may be for now.
+    #[error("the connection was tested too often")]
+    TestedTooOften(Duration),
     /// The same request may succeed in a moment.
     #[error("not available now")]
     Unavailable(#[source] StorageError),

@@ -1,6 +1,6 @@
 //! Puts the parts together: the same for `serve`, `dev` and the tests.
 
-use std::{str::FromStr as _, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, str::FromStr as _, sync::Arc, time::Duration};
 
 use axum::Router;
 use sqlx::postgres::PgConnectOptions;
@@ -84,6 +84,7 @@ pub fn assemble(config: &Config, outside: Outside) -> Result<Service, Failure> {
         clock: Arc::clone(&outside.clock),
         random: Arc::clone(&outside.random),
         registry: registry(config, outside.connectors)?,
+        aggregators: BTreeMap::new(),
         hosts: hosts.into(),
         public_url: public_url.clone(),
     });

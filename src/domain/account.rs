@@ -132,7 +132,7 @@ pub struct Account {
 pub fn mask_number(number: &str) -> Option<String> {
     let kept: Vec<char> = number
         .chars()
-        .filter(|c| c.is_ascii_alphanumeric())
+        .filter(char::is_ascii_alphanumeric)
         .rev()
         .take(4)
         .collect();

@@ -17,6 +17,7 @@ pub mod money;
 pub mod random;
 pub mod secret;
 pub mod source;
+pub mod status;
 pub mod transaction;
 pub mod vendor;
 pub mod webhook_token;

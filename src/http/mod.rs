@@ -101,7 +101,9 @@ impl Api {
 
 /// Every route with its description, each listed once.
 fn routes() -> OpenApiRouter<Api> {
-    use routes::{aggregator_connections, connector_types, operations, webhook_tokens};
+    use routes::{
+        aggregator_connections, connection_health, connector_types, operations, webhook_tokens,
+    };
 
     openapi::empty()
         .routes(routes!(
@@ -113,6 +115,8 @@ fn routes() -> OpenApiRouter<Api> {
             aggregator_connections::update,
             aggregator_connections::delete
         ))
+        .routes(routes!(connection_health::test))
+        .routes(routes!(connection_health::status))
         .routes(routes!(connector_types::list))
         .routes(routes!(webhook_tokens::mint, webhook_tokens::list))
         .routes(routes!(webhook_tokens::revoke))

@@ -197,6 +197,10 @@ problems! {
         InvalidRequest, HalfCredential, BaseUrlNotAllowed, ConnectionNotFound, ConfigNameTaken,
         ConnectionChanged, BodyTooLarge, UnsupportedMediaType
     ];
+    /// Of testing a connection.
+    TestProblems = [
+        InvalidRequest, ConnectionNotFound, TooManyRequests, BodyTooLarge, UnsupportedMediaType
+    ];
     /// Of minting a token.
     MintProblems = [InvalidRequest, ConnectionNotFound, BodyTooLarge, UnsupportedMediaType];
     /// Of revoking a token.

@@ -229,6 +229,16 @@ impl From<AppError> for Problem {
                 Code::Conflict,
                 "The webhook token is revoked or has expired, so it can't be rotated; mint a new one.",
             ),
+            AppError::TestedTooOften(wait) => Self {
+                retry_after: Some(wait),
+                ..Self::new(
+                    Code::TooManyRequests,
+                    format!(
+                        "A connection may be tested ten times a minute; try again in {} s.",
+                        wait.as_secs()
+                    ),
+                )
+            },
             AppError::Unavailable(cause) => Self {
                 cause: Some(Arc::new(cause)),
                 ..Self::new(Code::Unavailable, "The database is not available now.")

@@ -56,6 +56,7 @@ fn api() -> Api {
     let authenticator = Authenticator::new(rules, Arc::new(SystemClock), client.unwrap());
     Api(Arc::new(ApiParts {
         app: App::new(Parts {
+            aggregators: std::collections::BTreeMap::default(),
             store: Store::new(StoreOptions {
                 connect: "postgres://nobody@localhost/nothing".parse().unwrap(),
                 max_connections: 1,

@@ -1,0 +1,169 @@
+//! The verdicts of a connection's status.
+
+use std::str::FromStr;
+
+use chrono::{DateTime, Utc};
+
+pub use super::source::SourceState;
+
+macro_rules! verdicts {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        pub enum $name { $($(#[$variant_doc])* $variant,)+ }
+
+        verdict_words!($name { $($variant = $word,)+ });
+    };
+}
+
+macro_rules! verdict_words {
+    ($name:ident { $($variant:ident = $word:literal,)+ }) => {
+        impl $name {
+            /// Every verdict there is.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// The name on the wire and in the database.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NoVerdict;
+
+            fn from_str(text: &str) -> Result<Self, NoVerdict> {
+                match text { $($word => Ok(Self::$variant),)+ _ => Err(NoVerdict) }
+            }
+        }
+    };
+}
+
+/// The text is no verdict of this kind.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("is no verdict of this kind")]
+pub struct NoVerdict;
+
+verdicts!(
+    /// Whether the vendor accepts the credential.
+    CredentialState {
+        /// It did when it was last asked.
+        Ok = "ok",
+        /// It refuses it.
+        Invalid = "invalid",
+        /// It knows it, and has switched it off or does not let it read.
+        Disabled = "disabled",
+        /// It wants fewer requests, so it could not be asked.
+        Throttled = "throttled",
+        /// It could not be asked.
+        Unreachable = "unreachable",
+        /// It was not asked yet.
+        Unknown = "unknown",
+    }
+);
+
+verdict_words!(SourceState {
+    Ok = "ok",
+    Updating = "updating",
+    WaitingUser = "waiting_user",
+    LoginError = "login_error",
+    Outdated = "outdated",
+    ConsentExpired = "consent_expired",
+    Gone = "gone",
+    Unknown = "unknown",
+});
+
+verdicts!(
+    /// Whether the vendor's webhooks come in.
+    WebhookState {
+        /// They do.
+        Ok = "ok",
+        /// None came for longer than is usual.
+        Silent = "silent",
+        /// None ever came.
+        Never = "never",
+        /// The last one was refused.
+        Rejected = "rejected",
+    }
+);
+
+verdicts!(
+    /// Whether the rows are what the vendor has.
+    DataState {
+        /// They are.
+        Fresh = "fresh",
+        /// They were, a while ago.
+        Stale = "stale",
+        /// There was no pull yet.
+        Never = "never",
+        /// The last pull failed for good.
+        Failing = "failing",
+    }
+);
+
+impl SourceState {
+    /// Whether rows can be read and will go on coming without the user doing something.
+    #[must_use]
+    pub fn is_usable(self) -> bool {
+        matches!(self, Self::Ok | Self::Updating | Self::Outdated)
+    }
+}
+
+/// One verdict, and where it comes from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Verdict<State> {
+    /// The verdict.
+    pub state: State,
+    /// Why, as a stable word.
+    pub reason: String,
+    /// Since when it is this one.
+    pub since: DateTime<Utc>,
+}
+
+/// What a look at the vendor says of one verdict.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Finding<State> {
+    /// The verdict.
+    pub state: State,
+    /// Why, as a stable word.
+    pub reason: String,
+}
+
+impl<State> Finding<State> {
+    /// A finding for this reason.
+    pub fn new(state: State, reason: impl Into<String>) -> Self {
+        Self {
+            state,
+            reason: reason.into(),
+        }
+    }
+}
+
+/// The status of a connection: four verdicts that do not follow from each other.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ConnectionStatus {
+    /// Whether the vendor accepts the credential.
+    pub credential: Verdict<CredentialState>,
+    /// How the item or link does.
+    pub source: Verdict<SourceState>,
+    /// Whether webhooks come in.
+    pub webhooks: Verdict<WebhookState>,
+    /// Whether the rows are what the vendor has.
+    pub data: Verdict<DataState>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_verdict_is_read_back() {
+        for state in CredentialState::ALL {
+            assert_eq!(state.as_str().parse(), Ok(*state));
+        }
+        for state in SourceState::ALL {
+            assert_eq!(state.as_str().parse(), Ok(*state));
+        }
+        assert_eq!("fine".parse::<SourceState>(), Err(NoVerdict));
+    }
+}

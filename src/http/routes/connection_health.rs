@@ -1,0 +1,200 @@
+//! `/v1/discovery/aggregator-connections/test` and `…/{id}/status`
+
+use axum::{Json, extract::State};
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::aggregator_connections::{AggregatorVendor, vendor_schema};
+use crate::{
+    domain::{
+        connection::ConfigName,
+        ids::ConnectionId,
+        status::{
+            ConnectionStatus, CredentialState, DataState, SourceState, Verdict, WebhookState,
+        },
+        vendor::Vendor,
+    },
+    http::{
+        Api,
+        body::JsonBody,
+        caller::{Reader, Writer},
+        openapi::{OneProblems, TestProblems},
+        parts::Id,
+        problem::Problem,
+    },
+};
+
+/// The connection to test.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(in crate::http) struct TestAggregatorConnectionRequest {
+    /// Aggregator vendor of the connection
+    #[schema(schema_with = vendor_schema)]
+    vendor: AggregatorVendor,
+    /// Connection config name
+    #[schema(min_length = 1, max_length = 100, examples("pluggy-main"))]
+    config_name: String,
+}
+
+/// What the test found.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(in crate::http) struct TestAggregatorConnectionResponse {
+    /// Aggregator vendor of the connection
+    #[schema(schema_with = vendor_schema)]
+    vendor: AggregatorVendor,
+    /// Connection config name
+    #[schema(examples("pluggy-main"))]
+    config_name: String,
+    /// Whether the vendor accepts the credential, and the item or link can be read and needs nothing of its user
+    healthy: bool,
+}
+
+macro_rules! verdict_schema {
+    ($(#[$doc:meta])* $name:ident, $state:ty, $words:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Serialize, ToSchema)]
+        #[serde(rename_all = "camelCase", deny_unknown_fields)]
+        pub(in crate::http) struct $name {
+            /// The verdict
+            #[schema(schema_with = $words)]
+            verdict: &'static str,
+            /// Why, as a stable word: the vendor's own code in lower case, or one of ours
+            #[schema(max_length = 64)]
+            reason: String,
+            /// Since when the verdict is this one
+            #[schema(format = "date-time")]
+            since: String,
+        }
+
+        impl From<Verdict<$state>> for $name {
+            fn from(verdict: Verdict<$state>) -> Self {
+                Self {
+                    verdict: verdict.state.as_str(),
+                    reason: verdict.reason,
+                    since: instant(verdict.since),
+                }
+            }
+        }
+
+        fn $words() -> utoipa::openapi::schema::Object {
+            words(<$state>::ALL.iter().map(|state| state.as_str()))
+        }
+    };
+}
+
+fn words(words: impl Iterator<Item = &'static str>) -> utoipa::openapi::schema::Object {
+    utoipa::openapi::schema::ObjectBuilder::new()
+        .schema_type(utoipa::openapi::schema::Type::String)
+        .enum_values(Some(words))
+        .build()
+}
+
+verdict_schema!(
+    /// Whether the vendor accepts the credential.
+    CredentialVerdict, CredentialState, credential_words
+);
+verdict_schema!(
+    /// How the item or link at the vendor does.
+    SourceVerdict, SourceState, source_words
+);
+verdict_schema!(
+    /// Whether the vendor's webhooks come in.
+    WebhooksVerdict, WebhookState, webhook_words
+);
+verdict_schema!(
+    /// Whether the rows are what the vendor has.
+    DataVerdict, DataState, data_words
+);
+
+/// Four verdicts that do not follow from each other.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(in crate::http) struct AggregatorConnectionStatusResponse {
+    /// Whether the vendor accepts the credential
+    credential: CredentialVerdict,
+    /// How the item or link at the vendor does
+    source: SourceVerdict,
+    /// Whether the vendor's webhooks come in
+    webhooks: WebhooksVerdict,
+    /// Whether the rows are what the vendor has
+    data: DataVerdict,
+}
+
+impl From<ConnectionStatus> for AggregatorConnectionStatusResponse {
+    fn from(status: ConnectionStatus) -> Self {
+        Self {
+            credential: status.credential.into(),
+            source: status.source.into(),
+            webhooks: status.webhooks.into(),
+            data: status.data.into(),
+        }
+    }
+}
+
+fn instant(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+/// Test aggregator connection
+///
+/// Proves the sealed credential to the vendor afresh, then looks at the item or link. Whatever the
+/// vendor does is an outcome: a refused credential, an unknown item, a vendor that does not answer
+/// within ten seconds are all `healthy: false`; the reason is in the connection's status. A
+/// connection may be tested ten times a minute.
+#[utoipa::path(
+    post,
+    path = "/v1/discovery/aggregator-connections/test",
+    operation_id = "testAggregatorConnection",
+    tag = "Discovery",
+    security(("BearerAuth" = [])),
+    request_body = TestAggregatorConnectionRequest,
+    responses(
+        (status = 200, description = "OK", body = TestAggregatorConnectionResponse),
+        TestProblems
+    )
+)]
+pub(in crate::http) async fn test(
+    State(api): State<Api>,
+    Writer(caller): Writer,
+    JsonBody(mut fields): JsonBody,
+) -> Result<Json<TestAggregatorConnectionResponse>, Problem> {
+    let vendor = fields.required("vendor", str::parse::<Vendor>);
+    let config_name = fields.required("configName", ConfigName::parse);
+    let (vendor, config_name) = fields.finish(vendor.zip(config_name))?;
+    let outcome = api
+        .app()
+        .test_aggregator_connection(&caller, vendor, &config_name)
+        .await?;
+    Ok(Json(TestAggregatorConnectionResponse {
+        vendor: vendor.into(),
+        config_name: config_name.to_string(),
+        healthy: outcome.healthy,
+    }))
+}
+
+/// Get aggregator connection status
+///
+/// Tells four things apart: whether the vendor accepts the credential, how the item or link does,
+/// whether webhooks come in, and whether the rows are what the vendor has.
+#[utoipa::path(
+    get,
+    path = "/v1/discovery/aggregator-connections/{id}/status",
+    operation_id = "getAggregatorConnectionStatus",
+    tag = "Discovery",
+    security(("BearerAuth" = [])),
+    params(("id" = String, Path, description = "Opaque aggregator connection id")),
+    responses(
+        (status = 200, description = "OK", body = AggregatorConnectionStatusResponse),
+        OneProblems
+    )
+)]
+pub(in crate::http) async fn status(
+    State(api): State<Api>,
+    Reader(caller): Reader,
+    Id(id): Id<ConnectionId>,
+) -> Result<Json<AggregatorConnectionStatusResponse>, Problem> {
+    let status = api.app().aggregator_connection_status(&caller, id).await?;
+    Ok(Json(status.into()))
+}
