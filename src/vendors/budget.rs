@@ -4,6 +4,8 @@ use std::{fmt, time::Duration};
 
 use futures_util::future::BoxFuture;
 
+use crate::domain::vendor::Vendor;
+
 /// A limit of a vendor. The vendors count requests per source address, so every tenant and every
 /// process behind one address draws from the same bucket.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -39,6 +41,15 @@ impl Bucket {
             Self::PluggyTransactions => "pluggy/transactions",
             Self::PluggyOther => "pluggy/other",
             Self::Belvo => "belvo",
+        }
+    }
+
+    /// Whose limit it is.
+    #[must_use]
+    pub fn vendor(self) -> Vendor {
+        match self {
+            Self::Belvo => Vendor::Belvo,
+            _ => Vendor::Pluggy,
         }
     }
 

@@ -13,6 +13,7 @@ use std::{fmt, time::Duration};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use futures_util::future::BoxFuture;
+use url::Url;
 
 pub use self::error::{Disposition, ErrorKind, VendorError};
 use crate::domain::{
@@ -37,6 +38,8 @@ pub struct Access {
     pub account_ref: AccountRef,
     /// How long a call may wait for room in the vendor's rate limit.
     pub patience: Duration,
+    /// How long a call may take once it is made.
+    pub call_timeout: Duration,
 }
 
 /// What a live test found.
@@ -85,6 +88,9 @@ pub struct AccountToRead<'a> {
     pub account_type: AccountType,
 }
 
+/// More pages than any honest listing has.
+const MAX_PAGES: u32 = 20_000;
+
 /// The place in a listing where the next page begins; good in any process.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PageMark(pub String);
@@ -96,6 +102,8 @@ pub struct TransactionPage {
     pub converted: Converted,
     /// Where the next one begins; `None` after the last.
     pub next: Option<PageMark>,
+    /// How many rows the vendor says there are in all, if it does.
+    pub total: Option<u64>,
 }
 
 /// An aggregator.
@@ -125,4 +133,40 @@ pub trait Aggregator: fmt::Debug + Send + Sync {
 
     /// Reads the body of a webhook. Pure: asks nobody.
     fn parse_event(&self, body: &[u8]) -> Result<VendorEvent, NotAnEvent>;
+}
+
+/// The URL of a resource under `base`, each segment encoded. `None` for a segment that would mean
+/// another place.
+fn url_of(base: &BaseUrl, segments: &[&str]) -> Option<Url> {
+    let mut url = Url::parse(base.as_str()).ok()?;
+    if segments.iter().any(|one| matches!(*one, "." | "..")) {
+        return None;
+    }
+    url.path_segments_mut()
+        .ok()?
+        .pop_if_empty()
+        .extend(segments);
+    Some(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segment_stays_a_segment() {
+        let base = BaseUrl::from_stored("https://api.example/base/".to_owned());
+        let url = |segments: &[&str]| url_of(&base, segments).map(String::from);
+        assert_eq!(
+            url(&["items", "a/b?c#d%2e é"]).unwrap(),
+            "https://api.example/base/items/a%2Fb%3Fc%23d%252e%20%C3%A9"
+        );
+        assert_eq!(
+            url(&["api", "links", "x", ""]).unwrap(),
+            "https://api.example/base/api/links/x/"
+        );
+        for odd in [".", ".."] {
+            assert_eq!(url(&["items", odd]), None);
+        }
+    }
 }
