@@ -20,3 +20,4 @@ mod migrations;
 mod openapi;
 mod secrets;
 mod support;
+mod vendor_budget;
