@@ -7,7 +7,7 @@ use clap::Args;
 use super::{Failure, configure, say};
 use crate::{
     config::{Profile, Source, variables},
-    domain::{clock::SystemClock, ids::TenantId},
+    domain::{caller::Scope, clock::SystemClock, ids::TenantId},
     http::auth::mint::{Grant, mint},
 };
 
@@ -20,12 +20,23 @@ pub(super) struct TokenArgs {
     #[arg(
         long,
         value_name = "SCOPES",
-        default_value = "discovery:read discovery:write"
+        default_value = "discovery:read discovery:write",
+        value_parser = scopes
     )]
     scope: String,
     /// How long the token is good for
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = humantime::parse_duration)]
     ttl: Duration,
+}
+
+/// A token with a right that nobody knows would be refused only when it is used.
+fn scopes(text: &str) -> Result<String, String> {
+    let known = [Scope::Read, Scope::Write].map(Scope::as_str);
+    let mut words = text.split_whitespace().peekable();
+    if words.peek().is_none() || !words.all(|word| known.contains(&word)) {
+        return Err(format!("is not made of: {}", known.join(", ")));
+    }
+    Ok(text.to_owned())
 }
 
 pub(super) fn run(args: &TokenArgs, source: &Source) -> Result<ExitCode, Failure> {

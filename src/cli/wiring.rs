@@ -10,7 +10,7 @@ use super::Failure;
 use crate::{
     app::{App, Parts},
     config::{Auth, Check, Config, ConfigFault, Jwks, ScopeRule, Types, variables},
-    connectors::{Connector, Registry, RegistryError},
+    connectors::{self, Connector, Registry, RegistryError},
     domain::{base_url::HostPolicy, clock::Clock, random::Random, vendor::Vendor},
     http::{
         self, ApiParts,
@@ -36,8 +36,32 @@ pub const CHECKS: &[Check] = &[
             .map(drop)
             .map_err(|_| "the database driver can't read it".to_owned())
     }),
+    (variables::JWT_HMAC_SECRET, |text| {
+        http::auth::check_secret(text.as_bytes()).map_err(|error| error.to_string())
+    }),
+    (variables::CONNECTORS, check_connectors),
     (variables::LOG, telemetry::check_filter),
 ];
+
+/// Whether every type that is asked for is compiled in.
+fn check_connectors(text: &str) -> Result<(), String> {
+    if matches!(text.trim(), "all" | "none") {
+        return Ok(());
+    }
+    let wanted: Vec<String> = text
+        .split(',')
+        .map(|name| name.trim().to_owned())
+        .filter(|name| !name.is_empty())
+        .collect();
+    Registry::boot(connectors::compiled_in(), Some(&wanted))
+        .map(drop)
+        .map_err(|faults| told(&faults))
+}
+
+fn told(faults: &[RegistryError]) -> String {
+    let messages: Vec<String> = faults.iter().map(RegistryError::to_string).collect();
+    messages.join("; ")
+}
 
 /// What comes from outside the process, or from a test.
 #[derive(Debug)]
@@ -150,12 +174,9 @@ pub(super) fn registry(
         Types::All => None,
         Types::Only(names) => Some(names.as_slice()),
     };
-    Registry::boot(available, wanted).map_err(|faults| {
-        let messages: Vec<String> = faults.iter().map(RegistryError::to_string).collect();
-        ConfigFault {
-            variable: variables::CONNECTORS.name(),
-            message: format!("can't be followed: {}", messages.join("; ")),
-        }
+    Registry::boot(available, wanted).map_err(|faults| ConfigFault {
+        variable: variables::CONNECTORS.name(),
+        message: format!("can't be followed: {}", told(&faults)),
     })
 }
 

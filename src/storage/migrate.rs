@@ -78,6 +78,8 @@ pub enum MigrationError {
 impl Store {
     /// Applies the migrations that are missing. Safe to call from several processes at once.
     pub async fn migrate(connect: &PgConnectOptions) -> Result<MigrationState, MigrationError> {
+        // A pool would only tell that its time was up, not what stood in the way.
+        open(connect).await?.close().await?;
         let pool = PgPoolOptions::new()
             .max_connections(1)
             .acquire_timeout(PATIENCE)

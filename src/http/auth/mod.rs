@@ -244,7 +244,8 @@ impl Authenticator {
     }
 }
 
-fn check_secret(secret: &[u8]) -> Result<(), RulesError> {
+/// Whether a text can be the secret that tokens are signed with.
+pub fn check_secret(secret: &[u8]) -> Result<(), RulesError> {
     if secret.trim_ascii_start().starts_with(b"-----BEGIN") {
         return Err(RulesError::PemSecret);
     }
