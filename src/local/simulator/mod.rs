@@ -3,5 +3,7 @@
 //! Everything the vendors would say is written by hand here and shares nothing with the code that
 //! reads it, or both would be wrong together.
 
+mod belvo;
 mod chance;
+mod exchange;
 mod notice;
