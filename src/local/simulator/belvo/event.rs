@@ -56,20 +56,21 @@ impl World {
     /// Puts `event` into the envelope. To be called while the link is still there: the caller's
     /// own id for it is a part of what is told.
     pub(super) fn tell(&mut self, link: Uuid, event: Event) -> Notice {
+        let Event { kind, code, data } = event;
         let external = self.link(link).map(|link| link.external.clone());
-        let consent = event.kind == "CONSENT";
+        let consent = kind == "CONSENT";
         let mut body = json!({
             "webhook_id": self.webhook_id(consent),
-            "webhook_type": event.kind,
-            "webhook_code": event.code,
+            "webhook_type": kind,
+            "webhook_code": code,
             "link_id": link,
             "external_id": external,
-            "data": event.data,
+            "data": data,
         });
         // Events about a consent come without these two.
         if !consent {
             body["request_id"] = json!(self.chance.uuid());
-            body["process_type"] = json!(match event.code {
+            body["process_type"] = json!(match code {
                 "historical_update" => "historical_update",
                 _ => "recurrent_update",
             });

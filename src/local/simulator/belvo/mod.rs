@@ -5,6 +5,7 @@
 //! and what has to be told comes back with each answer.
 
 mod account;
+mod adding;
 mod bill;
 mod drawing;
 mod event;
@@ -15,15 +16,16 @@ mod query;
 mod refusal;
 mod route;
 mod row;
+mod scenario;
 mod seed;
 mod shape;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use chrono::{DateTime, Utc};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use self::account::Account;
@@ -94,7 +96,7 @@ impl World {
         Self {
             request_ids: chance.branch("request ids"),
             endpoint: chance.branch("endpoint").uuid(),
-            chance: chance.branch("things"),
+            chance,
             keys: Vec::new(),
             links: Vec::new(),
             accounts: Vec::new(),
@@ -180,14 +182,48 @@ impl World {
 
     /// Stores what a bank has just told, and lets the balances follow.
     fn receive(&mut self, rows: Vec<Row>, now: DateTime<Utc>) {
-        for row in rows.iter().filter(|row| row.status == "PROCESSED") {
-            if let Some(account) = self.accounts.iter_mut().find(|one| one.id == row.account) {
-                account.take(row.signed_cents());
-                account.collected = now;
-                account.settle();
-            }
+        let mut moved: HashMap<Uuid, i64> = HashMap::new();
+        for row in &rows {
+            *moved.entry(row.account).or_default() += row.settled_cents();
+        }
+        for (account, signed) in moved {
+            self.move_money(account, signed, now);
         }
         self.store(rows);
+    }
+
+    /// Changes one row as the bank would have it, and lets the balance follow.
+    fn amend(
+        &mut self,
+        place: usize,
+        now: DateTime<Utc>,
+        change: impl FnOnce(&mut Map<String, Value>),
+    ) -> Uuid {
+        let row = &mut self.rows[place];
+        let before = row.settled_cents();
+        row.edit(now, change);
+        let (id, account, moved) = (row.id, row.account, row.settled_cents() - before);
+        self.move_money(account, moved, now);
+        id
+    }
+
+    fn move_money(&mut self, account: Uuid, signed: i64, now: DateTime<Utc>) {
+        if let Some(account) = self.accounts.iter_mut().find(|one| one.id == account) {
+            account.take(signed);
+            account.collected = now;
+            account.settle();
+        }
+    }
+
+    /// Removes rows as if they had never been, balances included.
+    fn remove(&mut self, ids: &[Uuid], now: DateTime<Utc>) {
+        let (gone, kept): (Vec<Row>, Vec<Row>) = std::mem::take(&mut self.rows)
+            .into_iter()
+            .partition(|row| ids.contains(&row.id));
+        self.rows = kept;
+        for row in gone {
+            self.move_money(row.account, -row.settled_cents(), now);
+        }
     }
 
     /// Forgets a link and all that came with it.
@@ -216,7 +252,7 @@ impl World {
             .map(|row| row.id)
             .collect();
         if !gone.is_empty() {
-            self.rows.retain(|row| !gone.contains(&row.id));
+            self.remove(&gone, now);
             notices.push(self.tell(link, Event::deleted(&gone)));
         }
         let account = self

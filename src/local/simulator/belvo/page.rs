@@ -49,9 +49,10 @@ pub(super) fn list<T>(
     }
 
     let host = trick.foreign.as_deref().unwrap_or(ask.host);
-    let next = match trick.repeat {
-        true => Some(address(ask, host, page)),
-        false => (end < count).then(|| address(ask, host, page + 1)),
+    let next = if trick.repeat {
+        Some(address(ask, host, page))
+    } else {
+        (end < count).then(|| address(ask, host, page + 1))
     };
     let previous = (page > 1).then(|| address(ask, ask.host, page - 1));
     let body = format!(

@@ -236,7 +236,7 @@ impl World {
             .find(|row| row.id == id)
             .ok_or_else(Refusal::not_found)?;
         let mut text = String::new();
-        self.write(&mut text, &row);
+        self.write(&mut text, row);
         Ok(Answer {
             body: text.into_bytes(),
             ..Answer::json(200, &Value::Null)
@@ -280,7 +280,7 @@ impl World {
         answer.map(|answer| Answer { notices, ..answer })
     }
 
-    fn write(&self, out: &mut String, row: &&Row) {
+    pub(super) fn write(&self, out: &mut String, row: &Row) {
         let account = self.account(row.account);
         let text = account.map_or("null", |account| &*account.text);
         row.write(out, text, self.switches.created_at);

@@ -70,9 +70,13 @@ impl Row {
         if let Some(day) = text("value_date").and_then(|day| day.parse().ok()) {
             self.value_date = day;
         }
-        self.status = text("status").unwrap_or_default().to_owned();
+        text("status")
+            .unwrap_or_default()
+            .clone_into(&mut self.status);
         self.direction = text("type").map(str::to_owned);
-        self.description = text("description").unwrap_or_default().to_owned();
+        text("description")
+            .unwrap_or_default()
+            .clone_into(&mut self.description);
         self.cents = fields.get("amount").and_then(cents).unwrap_or(0);
         self.text = Value::Object(fields).to_string();
     }
@@ -116,6 +120,19 @@ impl Row {
         }
     }
 
+    /// What the row has moved already; a pending one has moved nothing.
+    pub(super) fn settled_cents(&self) -> i64 {
+        match &*self.status {
+            "PROCESSED" if !self.broken => self.signed_cents(),
+            _ => 0,
+        }
+    }
+
+    /// Notes that the bank was asked again and had nothing new to say of the row.
+    pub(super) fn seen(&mut self, now: DateTime<Utc>) {
+        self.collected = now;
+    }
+
     /// Where the row stands in a list: the newest first.
     pub(super) fn place(&self) -> impl Ord + use<> {
         std::cmp::Reverse((self.value_date, self.created, self.id))
@@ -131,7 +148,9 @@ impl Row {
         out.push_str("{\"account\":");
         out.push_str(account);
         for (name, at) in [("created_at", created), ("collected_at", collected)] {
-            out.push_str(&format!(",\"{name}\":\"{at}\""));
+            for part in [",\"", name, "\":\"", &at, "\""] {
+                out.push_str(part);
+            }
         }
         out.push(',');
         out.push_str(self.text.trim_start_matches('{'));

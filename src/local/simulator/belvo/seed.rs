@@ -5,6 +5,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::account::{Account, Kind};
+use super::adding::twin;
 use super::bill::Bill;
 use super::keys::KeyPair;
 use super::link::{Consent, INSTITUTION, Link};
@@ -121,12 +122,8 @@ impl World {
         if account.kind == Kind::Checking
             && let Some(first) = rows.get(9).cloned()
         {
-            let mut twin = drawing::fields(&mut self.chance, account, first.value_date, now);
-            for (name, value) in first.fields() {
-                if name != "id" && name != "internal_identification" {
-                    twin.insert(name, value);
-                }
-            }
+            let drawn = drawing::fields(&mut self.chance, account, first.value_date, now);
+            let twin = twin(drawn, first.fields());
             rows.push(Row::new((account.link, account.id), twin, now));
         }
         self.store(rows);
