@@ -1,5 +1,7 @@
 //! Who may ask: key pairs, and the Basic header that carries one.
 
+use std::fmt;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
@@ -7,12 +9,21 @@ use serde_json::Value;
 use super::super::exchange::Ask;
 use super::refusal::Refusal;
 
-#[derive(Debug)]
 pub(super) struct KeyPair {
     pub(super) id: &'static str,
     pub(super) password: &'static str,
     /// Whether the account behind the pair was ever let into this environment.
     pub(super) admitted: bool,
+}
+
+/// Without the password.
+impl fmt::Debug for KeyPair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyPair")
+            .field("id", &self.id)
+            .field("admitted", &self.admitted)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Reads the Basic header of `ask` and looks its pair up.

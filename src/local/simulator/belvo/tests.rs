@@ -1,1 +1,0 @@
-//! The API as a client meets it.
