@@ -200,6 +200,7 @@ fn a_link_is_changed_or_refused_as_a_whole() {
     let right = json!({ "access_mode": "single", "stale_in": "90d" }).to_string();
     let (status, link, _) = bench.ask("PATCH", &path, right.as_bytes());
     assert_eq!((status, &link["stale_in"]), (200, &json!("90d")));
+    assert_eq!(link["access_mode"], "single");
     assert_eq!(link["refresh_rate"], Value::Null);
 }
 
