@@ -230,6 +230,15 @@ fn a_consent_nears_its_end_and_ends_under_either_name() {
         bench.get(&format!("/api/links/{LINK}/")).1["status"],
         "valid"
     );
+    bench.play("link-recovers", &none());
+    let (_, consent) = bench.get(&format!("/api/consents/{id}/"));
+    assert_eq!(consent["status"], "AUTHORISED");
+    assert!(
+        consent["expired_at"]
+            .as_str()
+            .unwrap()
+            .starts_with("2027-04")
+    );
 }
 
 #[test]
@@ -267,7 +276,14 @@ fn a_new_link_has_new_ids_for_what_the_bank_calls_as_before() {
 #[test]
 fn a_new_link_can_stand_beside_the_old_one() {
     let mut bench = Bench::new();
-    bench.play("relink", &json!({ "keep_old": true }));
+    let (_, old) = bench.get(&format!("/api/links/{LINK}/"));
+    let link = bench.play("relink", &json!({ "keep_old": true }))[0]
+        .resource
+        .clone();
+    let (_, new) = bench.get(&format!("/api/links/{link}/"));
+    for same in ["institution", "institution_user_id", "external_id"] {
+        assert_eq!(new[same], old[same], "{same}");
+    }
     assert_eq!(bench.get("/api/links/").1["count"], 2);
     assert_eq!(bench.get("/api/accounts/").1["count"], 6);
     assert_eq!(bench.rows(LINK, "").len(), 301);
