@@ -1,0 +1,295 @@
+use std::time::Duration;
+
+use super::{
+    Endpoint::{Accounts, Auth, Item, Transactions},
+    *,
+};
+use crate::{net::HeaderValue, vendors::Disposition};
+
+fn answer(status: u16, body: &str, from: Endpoint) -> VendorError {
+    error_of(status, &HeaderMap::new(), body.as_bytes(), from)
+}
+
+#[test]
+fn every_answer_of_the_vendor_has_one_meaning() {
+    let keys = r#"{"code":401,"codeDescription":"CLIENT_KEYS_UNAUTHORIZED","message":"Client keys are invalid"}"#;
+    let disabled =
+        r#"{"code":401,"codeDescription":"CLIENT_DISABLED","message":"Client is disabled"}"#;
+    let no_key = r#"{"code":403,"message":"Missing or invalid authorization token"}"#;
+    let no_item = r#"{"code":404,"codeDescription":"ITEM_NOT_FOUND","message":"item not found"}"#;
+    let html = "<html><body>403 Forbidden</body></html>";
+    for (from, status, body, kind, reason) in [
+        (
+            Auth,
+            401,
+            keys,
+            ErrorKind::BadCredential,
+            "client_keys_unauthorized",
+        ),
+        (
+            Auth,
+            400,
+            keys,
+            ErrorKind::BadCredential,
+            "client_keys_unauthorized",
+        ),
+        (Auth, 401, disabled, ErrorKind::Disabled, "client_disabled"),
+        (Auth, 403, disabled, ErrorKind::Disabled, "client_disabled"),
+        (Item, 403, disabled, ErrorKind::Disabled, "client_disabled"),
+        (
+            Auth,
+            400,
+            r#"{"code":400,"message":"clientId must be a UUID"}"#,
+            ErrorKind::BadCredential,
+            "bad_credential",
+        ),
+        (Auth, 401, "", ErrorKind::BadCredential, "bad_credential"),
+        (
+            Auth,
+            401,
+            r#"{"code":401,"codeDescription":"SOMETHING_NEW"}"#,
+            ErrorKind::BadCredential,
+            "something_new",
+        ),
+        (
+            Auth,
+            403,
+            no_key,
+            ErrorKind::BadCredential,
+            "bad_credential",
+        ),
+        (Auth, 403, html, ErrorKind::VendorFault, "vendor_fault"),
+        (Auth, 404, "{}", ErrorKind::WrongRequest, "wrong_request"),
+        (Item, 403, no_key, ErrorKind::KeyExpired, "key_expired"),
+        (Accounts, 403, html, ErrorKind::KeyExpired, "key_expired"),
+        (
+            Transactions,
+            401,
+            "{}",
+            ErrorKind::KeyExpired,
+            "key_expired",
+        ),
+        (
+            Transactions,
+            401,
+            r#"{"code":401,"codeDescription":"UNAUTHORIZED"}"#,
+            ErrorKind::KeyExpired,
+            "unauthorized",
+        ),
+        (
+            Item,
+            403,
+            r#"{"code":403,"codeDescription":"LIST_ITEMS_FEATURE_NOT_ENABLED"}"#,
+            ErrorKind::NotAllowed,
+            "list_items_feature_not_enabled",
+        ),
+        (
+            Accounts,
+            403,
+            r#"{"code":403,"codeDescription":"BALANCE_CONSENT_ERROR"}"#,
+            ErrorKind::NotAllowed,
+            "balance_consent_error",
+        ),
+        (Item, 404, no_item, ErrorKind::Gone, "item_not_found"),
+        (
+            Accounts,
+            404,
+            r#"{"message":"account not found for the given id","code":404}"#,
+            ErrorKind::Gone,
+            "gone",
+        ),
+        (
+            Transactions,
+            400,
+            r#"{"message":"Invalid cursor","code":400}"#,
+            ErrorKind::BadCursor,
+            "bad_cursor",
+        ),
+        (
+            Transactions,
+            400,
+            r#"{"message":"accountId must be a UUID, invalid cursor","code":400}"#,
+            ErrorKind::BadCursor,
+            "bad_cursor",
+        ),
+        (
+            Accounts,
+            400,
+            r#"{"message":"Invalid cursor","code":400}"#,
+            ErrorKind::WrongRequest,
+            "wrong_request",
+        ),
+        (
+            Transactions,
+            400,
+            r#"{"message":"accountId must be a UUID","code":400}"#,
+            ErrorKind::WrongRequest,
+            "wrong_request",
+        ),
+        (
+            Transactions,
+            400,
+            r#"{"code":400,"codeDescription":"IDS_PARAMETER_EXCEEDS_MAX_LENGTH"}"#,
+            ErrorKind::WrongRequest,
+            "ids_parameter_exceeds_max_length",
+        ),
+        (Item, 405, "", ErrorKind::WrongRequest, "wrong_request"),
+        (Item, 406, "", ErrorKind::WrongRequest, "wrong_request"),
+        (Item, 409, "{}", ErrorKind::WrongRequest, "wrong_request"),
+        (
+            Transactions,
+            410,
+            r#"{"code":410,"codeDescription":"ENDPOINT_DEPRECATED"}"#,
+            ErrorKind::Retired,
+            "endpoint_deprecated",
+        ),
+        (
+            Auth,
+            429,
+            "Too many requests",
+            ErrorKind::Throttled,
+            "throttled",
+        ),
+        (Item, 500, html, ErrorKind::VendorFault, "vendor_fault"),
+        (Auth, 502, "", ErrorKind::VendorFault, "vendor_fault"),
+        (Accounts, 503, "[]", ErrorKind::VendorFault, "vendor_fault"),
+        (
+            Accounts,
+            599,
+            "null",
+            ErrorKind::VendorFault,
+            "vendor_fault",
+        ),
+        (Item, 301, html, ErrorKind::Redirected, "redirected"),
+        (Auth, 308, "", ErrorKind::Redirected, "redirected"),
+        (Item, 204, "", ErrorKind::Malformed, "malformed_answer"),
+        (Item, 418, "\u{0}", ErrorKind::Malformed, "malformed_answer"),
+        (Item, 999, "", ErrorKind::Malformed, "malformed_answer"),
+    ] {
+        let error = answer(status, body, from);
+        assert_eq!(error.kind, kind, "{status} {body}");
+        assert_eq!(error.reason(), reason, "{status} {body}");
+        assert_eq!(
+            error.retry_after.is_some(),
+            error.disposition() == Disposition::RetryWhenTold,
+            "{status} {body}"
+        );
+    }
+}
+
+#[test]
+fn every_row_of_the_table_can_be_reached() {
+    for (index, (at, status, says, kind)) in TABLE.iter().enumerate() {
+        let from = match at {
+            At::Any => Item,
+            At::Data => Accounts,
+            At::Only(endpoint) => *endpoint,
+        };
+        let status = match status {
+            Status::Any => 418,
+            Status::Is(one) | Status::Class(one) => *one,
+        };
+        let body = match says {
+            Says::Anything => r#"{"message":"no"}"#.to_owned(),
+            Says::Code(word) => format!(r#"{{"codeDescription":"{word}"}}"#),
+            Says::SomeCode => r#"{"codeDescription":"SOME"}"#.to_owned(),
+            Says::Words(words) => format!(r#"{{"message":"{words}"}}"#),
+            Says::NotJson => "no".to_owned(),
+        };
+        assert_eq!(answer(status, &body, from).kind, *kind, "row {index}");
+    }
+}
+
+#[test]
+fn a_body_of_any_kind_is_survived() {
+    for body in [
+        &b"\xff\xfe\x00"[..],
+        b"{\"codeDescription\":",
+        b"{\"codeDescription\":{\"a\":1},\"code\":[]}",
+        b"{\"codeDescription\":\"A\",\"codeDescription\":\"B\"}",
+        b"\xef\xbb\xbf{\"message\":null}",
+        b"\"text\"",
+    ] {
+        let error = error_of(403, &HeaderMap::new(), body, Item);
+        assert_eq!(error.code, None, "{body:?}");
+    }
+    // What does not look like a code is not repeated.
+    let error = answer(404, r#"{"codeDescription":"<script>"}"#, Item);
+    assert_eq!((error.kind, error.code), (ErrorKind::Gone, None));
+}
+
+#[test]
+fn the_wait_is_the_vendors_and_bounded() {
+    for (reset, after, seconds) in [
+        (None, None, 60),
+        (Some("7"), Some("60"), 7),
+        (None, Some("30"), 30),
+        (Some("soon"), Some("30"), 30),
+        (Some("-1"), Some("Wed, 21 Oct 2026 07:28:00 GMT"), 60),
+        (Some("0"), None, 1),
+        (Some("1788307200"), None, 3600),
+        (Some("99999999999999999999999"), None, 60),
+    ] {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [("RateLimit-Reset", reset), ("Retry-After", after)] {
+            if let Some(value) = value {
+                let name: crate::net::HeaderName = name.parse().unwrap();
+                headers.insert(name, HeaderValue::from_static(value));
+            }
+        }
+        let error = error_of(429, &headers, b"slow down", Transactions);
+        assert_eq!(
+            error.retry_after,
+            Some(Duration::from_secs(seconds)),
+            "{reset:?} {after:?}"
+        );
+    }
+}
+
+#[test]
+fn an_error_with_the_status_of_success_means_what_it_says() {
+    for (body, kind, reason) in [
+        (
+            r#"{"code":401,"codeDescription":"CLIENT_DISABLED"}"#,
+            ErrorKind::Disabled,
+            "client_disabled",
+        ),
+        (
+            r#"{"codeDescription":"CLIENT_KEYS_UNAUTHORIZED"}"#,
+            ErrorKind::BadCredential,
+            "client_keys_unauthorized",
+        ),
+        (
+            r#"{"code":404,"codeDescription":"ITEM_NOT_FOUND"}"#,
+            ErrorKind::Gone,
+            "item_not_found",
+        ),
+        (
+            r#"{"code":429,"codeDescription":"TOO_MANY"}"#,
+            ErrorKind::Throttled,
+            "too_many",
+        ),
+        // Nothing is concluded from a bare number: it may mean anything.
+        (
+            r#"{"code":404,"message":"?"}"#,
+            ErrorKind::Malformed,
+            "malformed_answer",
+        ),
+        (
+            r#"{"codeDescription":"SOMETHING_NEW"}"#,
+            ErrorKind::Malformed,
+            "something_new",
+        ),
+        ("{}", ErrorKind::Malformed, "malformed_answer"),
+        ("<html>", ErrorKind::Malformed, "malformed_answer"),
+    ] {
+        let error = error_in_success(body.as_bytes(), Item);
+        assert_eq!(error.kind, kind, "{body}");
+        assert_eq!(error.reason(), reason, "{body}");
+        assert_eq!(
+            error.retry_after.is_some(),
+            kind == ErrorKind::Throttled,
+            "{body}"
+        );
+    }
+}
