@@ -188,8 +188,7 @@ fn kind_of(status: u16, fault: Option<&Fault<'_>>, from: Endpoint) -> ErrorKind 
 fn wait(headers: &HeaderMap) -> Duration {
     let seconds = ["ratelimit-reset", "retry-after"]
         .into_iter()
-        .filter_map(|name| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok())
-        .next()
+        .find_map(|name| headers.get(name)?.to_str().ok()?.trim().parse::<u64>().ok())
         .unwrap_or(THROTTLED_FOR);
     Duration::from_secs(seconds.clamp(1, LONGEST_WAIT))
 }

@@ -10,171 +10,125 @@ fn answer(status: u16, body: &str, from: Endpoint) -> VendorError {
     error_of(status, &HeaderMap::new(), body.as_bytes(), from)
 }
 
+const KEYS: &str = r#"{"code":401,"codeDescription":"CLIENT_KEYS_UNAUTHORIZED","message":"Client keys are invalid"}"#;
+const DISABLED: &str =
+    r#"{"code":401,"codeDescription":"CLIENT_DISABLED","message":"Client is disabled"}"#;
+const NO_KEY: &str = r#"{"code":403,"message":"Missing or invalid authorization token"}"#;
+const NO_ITEM: &str =
+    r#"{"code":404,"codeDescription":"ITEM_NOT_FOUND","message":"item not found"}"#;
+const CURSOR: &str = r#"{"message":"Invalid cursor","code":400}"#;
+const HTML: &str = "<html><body>403 Forbidden</body></html>";
+
+const ANSWERS: &[(Endpoint, u16, &str, ErrorKind)] = &[
+    (Auth, 401, KEYS, ErrorKind::BadCredential),
+    (Auth, 400, KEYS, ErrorKind::BadCredential),
+    (Auth, 401, DISABLED, ErrorKind::Disabled),
+    (Auth, 403, DISABLED, ErrorKind::Disabled),
+    (Item, 403, DISABLED, ErrorKind::Disabled),
+    (
+        Auth,
+        400,
+        r#"{"code":400,"message":"clientId must be a UUID"}"#,
+        ErrorKind::BadCredential,
+    ),
+    (Auth, 401, "", ErrorKind::BadCredential),
+    (
+        Auth,
+        401,
+        r#"{"code":401,"codeDescription":"SOMETHING_NEW"}"#,
+        ErrorKind::BadCredential,
+    ),
+    (Auth, 403, NO_KEY, ErrorKind::BadCredential),
+    (Auth, 403, HTML, ErrorKind::VendorFault),
+    (Auth, 404, "{}", ErrorKind::WrongRequest),
+    (Item, 403, NO_KEY, ErrorKind::KeyExpired),
+    (Accounts, 403, HTML, ErrorKind::KeyExpired),
+    (Transactions, 401, "{}", ErrorKind::KeyExpired),
+    (
+        Transactions,
+        401,
+        r#"{"code":401,"codeDescription":"UNAUTHORIZED"}"#,
+        ErrorKind::KeyExpired,
+    ),
+    (
+        Item,
+        403,
+        r#"{"code":403,"codeDescription":"LIST_ITEMS_FEATURE_NOT_ENABLED"}"#,
+        ErrorKind::NotAllowed,
+    ),
+    (
+        Accounts,
+        403,
+        r#"{"code":403,"codeDescription":"BALANCE_CONSENT_ERROR"}"#,
+        ErrorKind::NotAllowed,
+    ),
+    (Item, 404, NO_ITEM, ErrorKind::Gone),
+    (
+        Accounts,
+        404,
+        r#"{"message":"account not found for the given id","code":404}"#,
+        ErrorKind::Gone,
+    ),
+    (Transactions, 400, CURSOR, ErrorKind::BadCursor),
+    (
+        Transactions,
+        400,
+        r#"{"message":"accountId must be a UUID, invalid cursor","code":400}"#,
+        ErrorKind::BadCursor,
+    ),
+    (Accounts, 400, CURSOR, ErrorKind::WrongRequest),
+    (
+        Transactions,
+        400,
+        r#"{"message":"accountId must be a UUID","code":400}"#,
+        ErrorKind::WrongRequest,
+    ),
+    (
+        Transactions,
+        400,
+        r#"{"code":400,"codeDescription":"IDS_PARAMETER_EXCEEDS_MAX_LENGTH"}"#,
+        ErrorKind::WrongRequest,
+    ),
+    (Item, 405, "", ErrorKind::WrongRequest),
+    (Item, 406, "", ErrorKind::WrongRequest),
+    (Item, 409, "{}", ErrorKind::WrongRequest),
+    (
+        Transactions,
+        410,
+        r#"{"code":410,"codeDescription":"ENDPOINT_DEPRECATED"}"#,
+        ErrorKind::Retired,
+    ),
+    (Auth, 429, "Too many requests", ErrorKind::Throttled),
+    (Item, 500, HTML, ErrorKind::VendorFault),
+    (Auth, 502, "", ErrorKind::VendorFault),
+    (Accounts, 503, "[]", ErrorKind::VendorFault),
+    (Accounts, 599, "null", ErrorKind::VendorFault),
+    (Item, 301, HTML, ErrorKind::Redirected),
+    (Auth, 308, "", ErrorKind::Redirected),
+    (Item, 204, "", ErrorKind::Malformed),
+    (Item, 418, "\u{0}", ErrorKind::Malformed),
+    (Item, 999, "", ErrorKind::Malformed),
+];
+
 #[test]
 fn every_answer_of_the_vendor_has_one_meaning() {
-    let keys = r#"{"code":401,"codeDescription":"CLIENT_KEYS_UNAUTHORIZED","message":"Client keys are invalid"}"#;
-    let disabled =
-        r#"{"code":401,"codeDescription":"CLIENT_DISABLED","message":"Client is disabled"}"#;
-    let no_key = r#"{"code":403,"message":"Missing or invalid authorization token"}"#;
-    let no_item = r#"{"code":404,"codeDescription":"ITEM_NOT_FOUND","message":"item not found"}"#;
-    let html = "<html><body>403 Forbidden</body></html>";
-    for (from, status, body, kind, reason) in [
-        (
-            Auth,
-            401,
-            keys,
-            ErrorKind::BadCredential,
-            "client_keys_unauthorized",
-        ),
-        (
-            Auth,
-            400,
-            keys,
-            ErrorKind::BadCredential,
-            "client_keys_unauthorized",
-        ),
-        (Auth, 401, disabled, ErrorKind::Disabled, "client_disabled"),
-        (Auth, 403, disabled, ErrorKind::Disabled, "client_disabled"),
-        (Item, 403, disabled, ErrorKind::Disabled, "client_disabled"),
-        (
-            Auth,
-            400,
-            r#"{"code":400,"message":"clientId must be a UUID"}"#,
-            ErrorKind::BadCredential,
-            "bad_credential",
-        ),
-        (Auth, 401, "", ErrorKind::BadCredential, "bad_credential"),
-        (
-            Auth,
-            401,
-            r#"{"code":401,"codeDescription":"SOMETHING_NEW"}"#,
-            ErrorKind::BadCredential,
-            "something_new",
-        ),
-        (
-            Auth,
-            403,
-            no_key,
-            ErrorKind::BadCredential,
-            "bad_credential",
-        ),
-        (Auth, 403, html, ErrorKind::VendorFault, "vendor_fault"),
-        (Auth, 404, "{}", ErrorKind::WrongRequest, "wrong_request"),
-        (Item, 403, no_key, ErrorKind::KeyExpired, "key_expired"),
-        (Accounts, 403, html, ErrorKind::KeyExpired, "key_expired"),
-        (
-            Transactions,
-            401,
-            "{}",
-            ErrorKind::KeyExpired,
-            "key_expired",
-        ),
-        (
-            Transactions,
-            401,
-            r#"{"code":401,"codeDescription":"UNAUTHORIZED"}"#,
-            ErrorKind::KeyExpired,
-            "unauthorized",
-        ),
-        (
-            Item,
-            403,
-            r#"{"code":403,"codeDescription":"LIST_ITEMS_FEATURE_NOT_ENABLED"}"#,
-            ErrorKind::NotAllowed,
-            "list_items_feature_not_enabled",
-        ),
-        (
-            Accounts,
-            403,
-            r#"{"code":403,"codeDescription":"BALANCE_CONSENT_ERROR"}"#,
-            ErrorKind::NotAllowed,
-            "balance_consent_error",
-        ),
-        (Item, 404, no_item, ErrorKind::Gone, "item_not_found"),
-        (
-            Accounts,
-            404,
-            r#"{"message":"account not found for the given id","code":404}"#,
-            ErrorKind::Gone,
-            "gone",
-        ),
-        (
-            Transactions,
-            400,
-            r#"{"message":"Invalid cursor","code":400}"#,
-            ErrorKind::BadCursor,
-            "bad_cursor",
-        ),
-        (
-            Transactions,
-            400,
-            r#"{"message":"accountId must be a UUID, invalid cursor","code":400}"#,
-            ErrorKind::BadCursor,
-            "bad_cursor",
-        ),
-        (
-            Accounts,
-            400,
-            r#"{"message":"Invalid cursor","code":400}"#,
-            ErrorKind::WrongRequest,
-            "wrong_request",
-        ),
-        (
-            Transactions,
-            400,
-            r#"{"message":"accountId must be a UUID","code":400}"#,
-            ErrorKind::WrongRequest,
-            "wrong_request",
-        ),
-        (
-            Transactions,
-            400,
-            r#"{"code":400,"codeDescription":"IDS_PARAMETER_EXCEEDS_MAX_LENGTH"}"#,
-            ErrorKind::WrongRequest,
-            "ids_parameter_exceeds_max_length",
-        ),
-        (Item, 405, "", ErrorKind::WrongRequest, "wrong_request"),
-        (Item, 406, "", ErrorKind::WrongRequest, "wrong_request"),
-        (Item, 409, "{}", ErrorKind::WrongRequest, "wrong_request"),
-        (
-            Transactions,
-            410,
-            r#"{"code":410,"codeDescription":"ENDPOINT_DEPRECATED"}"#,
-            ErrorKind::Retired,
-            "endpoint_deprecated",
-        ),
-        (
-            Auth,
-            429,
-            "Too many requests",
-            ErrorKind::Throttled,
-            "throttled",
-        ),
-        (Item, 500, html, ErrorKind::VendorFault, "vendor_fault"),
-        (Auth, 502, "", ErrorKind::VendorFault, "vendor_fault"),
-        (Accounts, 503, "[]", ErrorKind::VendorFault, "vendor_fault"),
-        (
-            Accounts,
-            599,
-            "null",
-            ErrorKind::VendorFault,
-            "vendor_fault",
-        ),
-        (Item, 301, html, ErrorKind::Redirected, "redirected"),
-        (Auth, 308, "", ErrorKind::Redirected, "redirected"),
-        (Item, 204, "", ErrorKind::Malformed, "malformed_answer"),
-        (Item, 418, "\u{0}", ErrorKind::Malformed, "malformed_answer"),
-        (Item, 999, "", ErrorKind::Malformed, "malformed_answer"),
-    ] {
-        let error = answer(status, body, from);
-        assert_eq!(error.kind, kind, "{status} {body}");
-        assert_eq!(error.reason(), reason, "{status} {body}");
+    for (from, status, body, kind) in ANSWERS {
+        let error = answer(*status, body, *from);
+        assert_eq!(error.kind, *kind, "{from:?} {status} {body}");
         assert_eq!(
             error.retry_after.is_some(),
             error.disposition() == Disposition::RetryWhenTold,
-            "{status} {body}"
+            "{from:?} {status} {body}"
         );
     }
+}
+
+#[test]
+fn the_reason_is_the_vendors_own_word_where_it_has_one() {
+    assert_eq!(answer(401, KEYS, Auth).reason(), "client_keys_unauthorized");
+    assert_eq!(answer(404, NO_ITEM, Item).reason(), "item_not_found");
+    assert_eq!(answer(403, NO_KEY, Item).reason(), "key_expired");
+    assert_eq!(answer(503, HTML, Item).reason(), "vendor_fault");
 }
 
 #[test]
