@@ -1,1 +1,4 @@
 //! Belvo: Basic auth, reads only.
+
+pub mod answers;
+pub mod wire;
