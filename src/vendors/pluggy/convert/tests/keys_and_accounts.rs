@@ -83,11 +83,11 @@ fn with(mut row: Value, member: &str, value: Value) -> Value {
     row
 }
 
-fn one(row: Value) -> Account {
+fn one(row: &Value) -> Account {
     account(row.to_string().as_bytes()).unwrap().0
 }
 
-fn balance(row: Value) -> Option<String> {
+fn balance(row: &Value) -> Option<String> {
     one(row).balance.map(|balance| balance.to_string())
 }
 
@@ -112,15 +112,15 @@ fn an_account_shows_only_the_end_of_its_number() {
 
 #[test]
 fn what_a_card_owes_is_a_negative_balance() {
-    assert_eq!(balance(card()).as_deref(), Some("-1250.40"));
+    assert_eq!(balance(&card()).as_deref(), Some("-1250.40"));
     // Paid too much.
     let row = with(card(), "balance", json!(-10));
-    assert_eq!(balance(row).as_deref(), Some("10.00"));
+    assert_eq!(balance(&row).as_deref(), Some("10.00"));
     let row = with(card(), "balance", json!(0));
-    assert_eq!(balance(row).as_deref(), Some("0.00"));
+    assert_eq!(balance(&row).as_deref(), Some("0.00"));
     // An overdrawn account.
     let row = with(bank(), "balance", json!(-33.1));
-    assert_eq!(balance(row).as_deref(), Some("-33.10"));
+    assert_eq!(balance(&row).as_deref(), Some("-33.10"));
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn a_balance_may_be_null_or_text_or_nonsense() {
         (json!({}), None),
         (json!(true), None),
     ] {
-        assert_eq!(balance(with(bank(), "balance", value)).as_deref(), read);
+        assert_eq!(balance(&with(bank(), "balance", value)).as_deref(), read);
     }
 }
 
@@ -155,13 +155,13 @@ fn the_type_decides_and_the_subtype_stands_in_for_it() {
             "subtype",
             subtype.clone(),
         );
-        assert_eq!(one(row).account_type, read, "{kind} {subtype}");
+        assert_eq!(one(&row).account_type, read, "{kind} {subtype}");
     }
 }
 
 #[test]
 fn all_but_the_id_of_an_account_can_be_missing() {
-    let account = one(json!({ "id": "acc-3", "surprise": [[{}]] }));
+    let account = one(&json!({ "id": "acc-3", "surprise": [[{}]] }));
     assert_eq!(account.vendor_id, "acc-3");
     assert_eq!(account.account_type, AccountType::Other);
     assert_eq!(
@@ -173,7 +173,7 @@ fn all_but_the_id_of_an_account_can_be_missing() {
         "currencyCode",
         json!("R$"),
     );
-    let account = one(row);
+    let account = one(&row);
     assert_eq!(account.name.as_deref(), Some("Conta Fácil"));
     assert_eq!(account.currency, None);
 }
