@@ -8,10 +8,12 @@ use zeroize::Zeroizing;
 
 use super::Failure;
 use crate::{
-    app::{App, Parts},
+    app::{App, Parts, SharedBudget},
     config::{Auth, Check, Config, ConfigFault, Jwks, ScopeRule, Types, variables},
     connectors::{self, Connector, Registry, RegistryError},
-    domain::{base_url::HostPolicy, clock::Clock, random::Random, vendor::Vendor},
+    domain::{
+        base_url::HostPolicy, clock::Clock, host_rule::HostOrNet, random::Random, vendor::Vendor,
+    },
     http::{
         self, ApiParts,
         auth::{Authenticator, KeySource, TokenRules},
@@ -21,6 +23,7 @@ use crate::{
     storage::{Store, StoreOptions},
     telemetry,
     vault::{KeyRing, Vault},
+    vendors::{Aggregator, belvo::Belvo, budget::Budget, pluggy::Pluggy},
 };
 
 /// The rules of the configuration that other rooms know.
@@ -108,7 +111,7 @@ pub fn assemble(config: &Config, outside: Outside) -> Result<Service, Failure> {
         clock: Arc::clone(&outside.clock),
         random: Arc::clone(&outside.random),
         registry: registry(config, outside.connectors)?,
-        aggregators: BTreeMap::new(),
+        aggregators: aggregators(config, &store, &outside.clock)?,
         hosts: hosts.into(),
         public_url: public_url.clone(),
     });
@@ -163,6 +166,45 @@ pub(super) fn login(config: &Config) -> Result<PgConnectOptions, Failure> {
 pub(super) fn vault(config: &Config, random: &Arc<dyn Random>) -> Result<Vault, Failure> {
     let ring = KeyRing::parse(config.keys.ring()?.expose())?;
     Ok(Vault::new(ring, Arc::clone(random)))
+}
+
+/// A client for each vendor, all of them under one budget.
+fn aggregators(
+    config: &Config,
+    store: &Store,
+    clock: &Arc<dyn Clock>,
+) -> Result<BTreeMap<Vendor, Arc<dyn Aggregator>>, Failure> {
+    let limits = Vendor::ALL.map(|vendor| (vendor, config.vendors.of(vendor).rate_limit));
+    let budget: Arc<dyn Budget> = Arc::new(SharedBudget::new(
+        store.clone(),
+        config.vendors.egress_group.clone(),
+        limits.into(),
+    ));
+    let pluggy = Pluggy::new(
+        vendor_client(config, Vendor::Pluggy)?,
+        Arc::clone(clock),
+        Arc::clone(&budget),
+    );
+    let belvo = Belvo::new(vendor_client(config, Vendor::Belvo)?, budget);
+    let clients: [Arc<dyn Aggregator>; 2] = [Arc::new(pluggy), Arc::new(belvo)];
+    Ok(clients.map(|client| (client.vendor(), client)).into())
+}
+
+/// The client for a vendor's hosts. A host that was listed by its address may be dialled there,
+/// whatever address that is.
+fn vendor_client(config: &Config, vendor: Vendor) -> Result<Client, Failure> {
+    let listed = config.vendors.of(vendor).hosts.iter();
+    Ok(Client::new(NetConfig {
+        connect_timeout: Duration::from_secs(3),
+        total_timeout: Duration::from_mins(2),
+        body_cap: 32 * 1024 * 1024,
+        exemptions: listed
+            .filter(|rule| rule.address().is_some())
+            .cloned()
+            .map(HostOrNet::Host)
+            .collect(),
+        proxy: None,
+    })?)
 }
 
 /// The connectors that the configuration chooses.

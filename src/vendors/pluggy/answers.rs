@@ -87,6 +87,8 @@ const TABLE: &[(At, Status, Says, ErrorKind)] = {
         // A request for a key names nothing that could be gone.
         (AUTH, Is(404), Anything, Kind::WrongRequest),
         (At::Data, Is(401), Anything, Kind::KeyExpired),
+        // What blocks us in front of Pluggy knows nothing of keys either.
+        (At::Data, Is(403), NotJson, Kind::VendorFault),
         // Authenticated, and refused on the merits.
         (At::Data, Is(403), SomeCode, Kind::NotAllowed),
         (At::Data, Is(403), Anything, Kind::KeyExpired),

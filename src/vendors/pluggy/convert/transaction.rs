@@ -56,7 +56,11 @@ pub fn transactions(
             Err(bad) => converted.quarantined.push(bad),
         }
     }
-    Ok(TransactionPage { converted, next })
+    Ok(TransactionPage {
+        converted,
+        next,
+        total: None,
+    })
 }
 
 /// The cursor in a link to the next page, which is a bare query or a whole URL.
