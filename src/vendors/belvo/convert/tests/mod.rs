@@ -6,6 +6,7 @@ use super::*;
 mod accounts;
 mod links;
 mod listings;
+mod transactions;
 
 const ACCOUNT: &str = "0a1b2c3d-4e5f-4678-9abc-def012345678";
 
