@@ -43,6 +43,7 @@ fn instant(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "it is compared with options")]
 fn some(text: &str) -> Option<String> {
     Some(text.to_owned())
 }
