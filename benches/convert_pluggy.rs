@@ -69,7 +69,7 @@ fn row(page: &mut String, number: u32) {
         ("DEBIT", "-")
     };
     let description = match kind {
-        0 => "PIX ENVIADO PADARIA SÃO JOÃO",
+        0 => "PIX ENVIADO À PADARIA",
         1 => "PIX RECEBIDO LOJA",
         2 => "PAGAMENTO DE BOLETO ENERGIA",
         _ => r#"COMPRA \"LOJA\" 03/10"#,

@@ -93,13 +93,13 @@ impl<'a> Field<'a> {
     /// Text for people, cut to at most `most` characters.
     pub(super) fn words(self, most: usize) -> Option<String> {
         let text = self.text()?;
+        let text = text.trim();
         // The database can't hold a NUL.
-        let cleaned: String = text
-            .trim()
-            .chars()
-            .filter(|c| *c != '\0')
-            .take(most)
-            .collect();
+        let cleaned: String = if text.len() <= most && !text.contains('\0') {
+            text.to_owned()
+        } else {
+            text.chars().filter(|c| *c != '\0').take(most).collect()
+        };
         (!cleaned.is_empty()).then_some(cleaned)
     }
 
