@@ -146,7 +146,7 @@ impl Simulator {
                 Vendor::Belvo => Vec::new(),
             };
             let now = self.0.clock.now();
-            self.0.sender.tell(vendor, notice, registered, now);
+            self.0.sender.tell(vendor, notice, &registered, now);
         }
     }
 }

@@ -169,13 +169,11 @@ impl Sender {
     /// Ends one subscription, or all of them.
     pub(super) fn unsubscribe(&self, number: Option<u64>) -> bool {
         let subscriptions = &mut lock(&self.state).subscriptions;
-        match number {
-            Some(number) => subscriptions.remove(&number).is_some(),
-            None => {
-                subscriptions.clear();
-                true
-            }
+        if let Some(number) = number {
+            return subscriptions.remove(&number).is_some();
         }
+        subscriptions.clear();
+        true
     }
 
     pub(super) fn subscriptions(&self) -> Value {
@@ -215,7 +213,7 @@ impl Sender {
         &self,
         vendor: Vendor,
         notice: &Notice,
-        registered: Vec<Subscriber>,
+        registered: &[Subscriber],
         now: DateTime<Utc>,
     ) {
         let mut state = lock(&self.state);
@@ -230,11 +228,13 @@ impl Sender {
             .subscriptions
             .values()
             .filter(about)
-            .map(|one| (one.url.clone(), one.headers.clone()))
+            .map(|one| Subscriber {
+                url: one.url.clone(),
+                headers: one.headers.clone(),
+            })
             .collect();
-        let there = registered.into_iter().map(|one| (one.url, one.headers));
-        for (url, headers) in here.into_iter().chain(there) {
-            state.send(vendor, notice, url, headers, now);
+        for receiver in here.iter().chain(registered) {
+            state.send(vendor, notice, receiver, now);
         }
         drop(state);
         self.wake();
@@ -279,21 +279,14 @@ impl Sender {
 }
 
 impl State {
-    fn send(
-        &mut self,
-        vendor: Vendor,
-        notice: &Notice,
-        url: String,
-        headers: BTreeMap<String, String>,
-        now: DateTime<Utc>,
-    ) {
+    fn send(&mut self, vendor: Vendor, notice: &Notice, receiver: &Subscriber, now: DateTime<Utc>) {
         for _ in 0..=u8::from(self.mode.duplicate) {
             self.next += 1;
             let job = Job {
                 number: self.next,
                 vendor,
-                url: url.clone(),
-                headers: headers.clone(),
+                url: receiver.url.clone(),
+                headers: receiver.headers.clone(),
                 body: notice.body.clone(),
                 attempts: 0,
             };

@@ -34,7 +34,7 @@ use super::{
     control,
     exchange::Ask,
     lock,
-    spoil::{Course, Manner, whole},
+    spoil::{Course, whole},
 };
 use crate::{
     domain::{clock::Clock as _, vendor::Vendor},
@@ -158,26 +158,32 @@ async fn vendor_call(State(simulator): State<Simulator>, request: Request) -> Re
         .refuse(vendor, ask.method, ask.path, caller, now);
     let response = match refused {
         Some(refused) => whole(&refused),
-        None => {
-            let fault = parts.faults.strike(vendor, ask.method, ask.path);
-            let course = fault.map_or(Course::Asked(Duration::ZERO, Manner::Whole), |fault| {
-                fault.course()
-            });
-            match course {
-                Course::Instead(response) => response,
-                Course::Silence => std::future::pending().await,
-                Course::Reset => reset(head.extensions.get::<Line>()).await,
-                Course::Asked(pause, manner) => {
-                    if !pause.is_zero() {
-                        tokio::time::sleep(pause).await;
-                    }
-                    manner.tell(&simulator.answer(vendor, &ask))
-                }
-            }
-        }
+        None => answer(&simulator, vendor, &ask, head.extensions.get()).await,
     };
     parts.calls.answered(number, response.status().as_u16());
     response
+}
+
+/// Asks the vendor, unless the fault script has it otherwise.
+async fn answer(
+    simulator: &Simulator,
+    vendor: Vendor,
+    ask: &Ask<'_>,
+    line: Option<&Line>,
+) -> Response<Body> {
+    let fault = simulator.0.faults.strike(vendor, ask.method, ask.path);
+    let Some(fault) = fault else {
+        return whole(&simulator.answer(vendor, ask));
+    };
+    match fault.course() {
+        Course::Instead(response) => response,
+        Course::Silence => std::future::pending().await,
+        Course::Reset => reset(line).await,
+        Course::Asked(pause, manner) => {
+            tokio::time::sleep(pause).await;
+            manner.tell(&simulator.answer(vendor, ask))
+        }
+    }
 }
 
 /// Belvo's API begins with `/api/`; what is elsewhere is Pluggy's.

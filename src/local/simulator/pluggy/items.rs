@@ -8,7 +8,10 @@ use super::{
     World,
     shape::{self, Kind, coded, connector, item_error, listing, refusal, stamp},
 };
-use crate::local::simulator::exchange::{Answer, Ask};
+use crate::local::simulator::{
+    exchange::{Answer, Ask},
+    notice::Notice,
+};
 
 #[derive(Debug)]
 pub(super) struct Item {
@@ -65,7 +68,7 @@ impl World {
         &mut self,
         client: &str,
         id: Uuid,
-        connector: Value,
+        connector: &Value,
         now: DateTime<Utc>,
     ) -> [Uuid; 2] {
         let accounts = [(Kind::Bank, 12_345), (Kind::Card, 8670)].map(|(kind, number)| {
@@ -117,7 +120,7 @@ impl World {
             return refusal(400, "parameters should not be empty");
         };
         let id = self.chance.uuid();
-        self.add_item(client, id, connector, now);
+        self.add_item(client, id, &connector, now);
         let Some(item) = self.items.get_mut(&id) else {
             return unknown();
         };
@@ -149,12 +152,7 @@ impl World {
     }
 
     /// Shows the item as this outcome leaves it, and tells of it.
-    pub(super) fn finish_sync(
-        &mut self,
-        id: Uuid,
-        outcome: Outcome,
-        now: DateTime<Utc>,
-    ) -> super::super::notice::Notice {
+    pub(super) fn finish_sync(&mut self, id: Uuid, outcome: Outcome, now: DateTime<Utc>) -> Notice {
         let (status, execution, error, event) = match outcome {
             Outcome::Success => ("UPDATED", "SUCCESS", Value::Null, "item/updated"),
             Outcome::Partial => ("UPDATED", "PARTIAL_SUCCESS", Value::Null, "item/updated"),
@@ -258,7 +256,7 @@ impl World {
     }
 
     /// Forgets what an item held, and tells of it.
-    pub(super) fn drop_item(&mut self, id: Uuid) -> super::super::notice::Notice {
+    pub(super) fn drop_item(&mut self, id: Uuid) -> Notice {
         if let Some(item) = self.items.get_mut(&id) {
             item.deleted = true;
             for account in std::mem::take(&mut item.accounts) {

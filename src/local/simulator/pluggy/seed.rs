@@ -22,7 +22,7 @@ impl World {
         self.add_client(PLUGGY_CLIENT_ID, PLUGGY_SECRET);
         let connector = super::shape::connector(601).unwrap_or_default();
         let item: Uuid = PLUGGY_ITEM.parse().unwrap_or_default();
-        let accounts = self.add_item(PLUGGY_CLIENT_ID, item, connector, now);
+        let accounts = self.add_item(PLUGGY_CLIENT_ID, item, &connector, now);
         for account in accounts {
             self.add_history(account, ROWS, DAYS, now);
         }

@@ -85,7 +85,7 @@ pub(super) fn connector(id: i64) -> Option<Value> {
 }
 
 /// An item after a sync that went well.
-pub(super) fn item(id: Uuid, connector: Value, now: DateTime<Utc>) -> Value {
+pub(super) fn item(id: Uuid, connector: &Value, now: DateTime<Utc>) -> Value {
     json!({
         "id": id, "connector": connector, "status": "UPDATED", "executionStatus": "SUCCESS",
         "error": null, "parameter": null, "userAction": null, "webhookUrl": null,

@@ -58,8 +58,8 @@ impl Bench {
         self.call("GET", target, &Value::Null)
     }
 
-    fn run(&mut self, name: &str, params: Value) -> Vec<Notice> {
-        self.world.scenario(name, &params, self.now).unwrap()
+    fn run(&mut self, name: &str, params: &Value) -> Vec<Notice> {
+        self.world.scenario(name, params, self.now).unwrap()
     }
 
     fn accounts(&mut self) -> [String; 2] {
@@ -113,7 +113,7 @@ fn only_the_right_pair_in_a_body_gets_a_key() {
     );
     let (status, _) = bench.call("POST", "/auth", &Value::Null);
     assert_eq!(status, 400);
-    bench.run("disable-client", json!({}));
+    bench.run("disable-client", &json!({}));
     let right = json!({ "clientId": PLUGGY_CLIENT_ID, "clientSecret": PLUGGY_SECRET });
     let (status, body) = bench.call("POST", "/auth", &right);
     assert_eq!(
@@ -136,7 +136,7 @@ fn a_key_tells_its_end_and_is_refused_from_then_on() {
     bench.now += Duration::minutes(1);
     let refused = json!({ "code": 403, "message": "Missing or invalid authorization token" });
     assert_eq!(bench.get("/connectors"), (403, refused));
-    bench.run("configure", json!({ "expiredKeyStatus": 401 }));
+    bench.run("configure", &json!({ "expiredKeyStatus": 401 }));
     assert_eq!(bench.get("/connectors").0, 401);
 }
 
@@ -146,7 +146,7 @@ fn what_belongs_to_another_client_is_not_there() {
     let [bank, _] = bench.accounts();
     let row = bench.rows(&bank, "")[0]["id"].as_str().unwrap().to_owned();
     let other = json!({ "clientId": "other", "clientSecret": "s" });
-    bench.run("add-client", other.clone());
+    bench.run("add-client", &other);
     bench.key = bench.call("POST", "/auth", &other).1["apiKey"]
         .as_str()
         .unwrap()
@@ -170,7 +170,7 @@ fn pages_hold_every_row_once_the_newest_first() {
     let mut bench = Bench::new();
     let [bank, _] = bench.accounts();
     let whole = bench.rows(&bank, "");
-    bench.run("configure", json!({ "pageSize": 7 }));
+    bench.run("configure", &json!({ "pageSize": 7 }));
     let paged = bench.rows(&bank, "");
     assert_eq!(paged, whole);
     assert!(
@@ -234,11 +234,11 @@ fn the_next_page_can_be_told_in_every_way_a_client_has_to_bear() {
             "https://evil.example/v2/transactions?accountId=",
         ),
     ] {
-        bench.run("configure", json!({ "pageSize": 50, "next": form }));
+        bench.run("configure", &json!({ "pageSize": 50, "next": form }));
         let next = bench.get(&first).1["next"].as_str().unwrap().to_owned();
         assert!(next.starts_with(start), "{next}");
     }
-    bench.run("configure", json!({ "next": "repeat" }));
+    bench.run("configure", &json!({ "next": "repeat" }));
     let next = bench.get(&first).1["next"].as_str().unwrap().to_owned();
     assert_eq!(
         bench.get(&format!("/v2/transactions{next}")).1["next"],
@@ -255,7 +255,7 @@ fn a_pending_row_posts_with_the_same_id_or_as_a_new_row() {
         found.map(|row| row["id"].clone()).collect()
     };
     let before = pending(&bench.rows(&card, ""));
-    let notices = bench.run("pending-posts-same-id", json!({}));
+    let notices = bench.run("pending-posts-same-id", &json!({}));
     assert_eq!(told(&notices), ["transactions/updated"]);
     let posted = notices[0].body["transactionIds"][0].clone();
     assert!(before.contains(&posted));
@@ -264,7 +264,7 @@ fn a_pending_row_posts_with_the_same_id_or_as_a_new_row() {
     assert_eq!(same["status"], "POSTED");
 
     let left = pending(&rows)[0].clone();
-    let notices = bench.run("pending-posts-recreated", json!({}));
+    let notices = bench.run("pending-posts-recreated", &json!({}));
     assert_eq!(
         told(&notices),
         ["transactions/deleted", "transactions/created"]
@@ -280,7 +280,7 @@ fn a_back_dated_row_is_found_by_its_creation_and_not_by_its_date() {
     let mut bench = Bench::new();
     let [bank, _] = bench.accounts();
     bench.now += Duration::hours(1);
-    let notices = bench.run("back-dated-row", json!({ "days": 30, "withId": true }));
+    let notices = bench.run("back-dated-row", &json!({ "days": 30, "withId": true }));
     let body = &notices[0].body;
     assert_eq!(body["id"], PLUGGY_ITEM);
     let link = body["createdTransactionsLinkV2"].as_str().unwrap();
@@ -314,8 +314,8 @@ fn rows_come_in_between_two_pages_once() {
     let mut bench = Bench::new();
     let [bank, _] = bench.accounts();
     let whole = bench.rows(&bank, "");
-    bench.run("configure", json!({ "pageSize": 100 }));
-    bench.run("page-drift", json!({ "insert": 2, "delete": 3 }));
+    bench.run("configure", &json!({ "pageSize": 100 }));
+    bench.run("page-drift", &json!({ "insert": 2, "delete": 3 }));
     // What came in above is missed, what vanished below is not seen.
     assert_eq!(bench.rows(&bank, ""), whole[..whole.len() - 3]);
     assert_eq!(bench.rows(&bank, "").len(), whole.len() - 3 + 2);
@@ -325,7 +325,7 @@ fn rows_come_in_between_two_pages_once() {
 fn a_revoked_consent_empties_the_lists_until_the_item_recovers() {
     let mut bench = Bench::new();
     let [bank, _] = bench.accounts();
-    let notices = bench.run("consent-revoked", json!({}));
+    let notices = bench.run("consent-revoked", &json!({}));
     assert_eq!(
         notices[0].body["error"]["code"],
         "USER_AUTHORIZATION_REVOKED"
@@ -335,7 +335,7 @@ fn a_revoked_consent_empties_the_lists_until_the_item_recovers() {
     assert_eq!(bench.rows(&bank, ""), [Value::Null; 0]);
     let (_, item) = bench.get(&format!("/items/{PLUGGY_ITEM}"));
     assert_eq!(item["status"], "LOGIN_ERROR");
-    bench.run("item-recovers", json!({}));
+    bench.run("item-recovers", &json!({}));
     assert_eq!(bench.rows(&bank, "").len(), 200);
 }
 
@@ -344,7 +344,7 @@ fn a_relinked_item_has_new_ids_and_the_banks_own_ones() {
     let mut bench = Bench::new();
     let [bank, _] = bench.accounts();
     let before = bench.rows(&bank, "");
-    let notices = bench.run("relink", json!({}));
+    let notices = bench.run("relink", &json!({}));
     let names = told(&notices);
     assert_eq!(names[..2], ["item/deleted", "item/created"]);
     assert_eq!(bench.get(&format!("/items/{PLUGGY_ITEM}")).0, 404);
@@ -415,17 +415,17 @@ fn a_webhook_is_registered_once_and_its_headers_stay_secret() {
     assert_eq!(answer.status, 201);
     assert!(!String::from_utf8(answer.body).unwrap().contains("hush"));
     assert_eq!(bench.call("POST", "/webhooks", &hook).0, 400);
-    let notices = bench.run("daily-sync", json!({}));
+    let notices = bench.run("daily-sync", &json!({}));
     let counts: Vec<usize> = notices
         .iter()
         .map(|notice| bench.world.subscribers(notice).len())
         .collect();
     assert_eq!((told(&notices)[0], counts), ("item/updated", vec![0, 1, 1]));
-    bench.run("disable-webhooks", json!({}));
+    bench.run("disable-webhooks", &json!({}));
     assert_eq!(bench.world.subscribers(&notices[1]), []);
     let (_, list) = bench.get("/webhooks");
     assert!(list["results"][0]["disabledAt"].is_string());
-    bench.run("configure", json!({ "strictWebhookUrls": true }));
+    bench.run("configure", &json!({ "strictWebhookUrls": true }));
     let (status, body) = bench.call(
         "POST",
         "/webhooks",

@@ -262,7 +262,10 @@ fn check_strictly(url: &Url) -> Result<(), String> {
     }
     match url.host() {
         Some(Host::Domain(name))
-            if name == "localhost" || name.ends_with(".local") || name.ends_with(".internal") =>
+            if name
+                .rsplit('.')
+                .next()
+                .is_some_and(|last| ["localhost", "local", "internal"].contains(&last)) =>
         {
             Err("Webhook url host can't be localhost or a reserved/internal name".to_owned())
         }

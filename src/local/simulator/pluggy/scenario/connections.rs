@@ -90,7 +90,7 @@ impl World {
         let connector =
             connector(number).ok_or_else(|| format!("there is no connector {number}"))?;
         let rows = params["rows"].as_u64().unwrap_or(200).min(2_000_000);
-        let accounts = self.add_item(&client, id, connector, now);
+        let accounts = self.add_item(&client, id, &connector, now);
         let mut told = vec![self.item_notice("item/created", id, "USER")];
         for account in accounts {
             let rows = self.add_history(account, rows, 365, now);
@@ -118,7 +118,7 @@ impl World {
             })
             .collect();
         let mut told = vec![self.drop_item(old)];
-        let accounts = self.add_item(&client, new, connector, now);
+        let accounts = self.add_item(&client, new, &connector, now);
         told.push(self.item_notice("item/created", new, "USER"));
         for (account, (number, mut rows)) in accounts.into_iter().zip(kept) {
             if let Some(account) = self.accounts.get_mut(&account) {

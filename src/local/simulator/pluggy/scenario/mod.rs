@@ -4,6 +4,7 @@
 
 mod connections;
 mod ledger;
+mod oddities;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
