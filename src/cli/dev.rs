@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{ErrorKind, Write as _},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
@@ -14,7 +15,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::{
-    Failure, ListenArgs, say, serve, start_log,
+    Failure, ListenArgs, demo, say, serve, start_log,
     wiring::{self, Service},
 };
 use crate::{
@@ -55,6 +56,12 @@ pub(super) struct DevArgs {
         default_value = "11111111-1111-1111-1111-111111111111"
     )]
     tenant: TenantId,
+    /// Address of the simulator of both vendors
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4019")]
+    simulator_listen: SocketAddr,
+    /// Makes no demo connections
+    #[arg(long)]
+    no_demo: bool,
     /// When ready, prints one line of JSON instead of the text
     #[arg(long)]
     json: bool,
@@ -65,6 +72,7 @@ pub(super) struct DevArgs {
 #[serde(rename_all = "camelCase")]
 struct Ready<'a> {
     api_url: &'a str,
+    simulator_url: &'a str,
     database_url: &'a str,
     tenant: TenantId,
     token: &'a str,
@@ -130,8 +138,12 @@ async fn start(
     let secret = fill_in_secrets(&mut config, &files)?;
     list_loopback(&mut config)?;
     Store::migrate(&wiring::login(&config)?).await?;
+    let simulator_url = demo::start_simulator(&mut config, args.simulator_listen, shutdown).await?;
     let service = serve::start(&config, shutdown, true).await?;
     serve::announce(&config);
+    if !args.no_demo {
+        demo::seed(&service.app, args.tenant, &simulator_url).await?;
+    }
 
     let token = match &secret {
         Some(secret) => mint(
@@ -149,7 +161,7 @@ async fn start(
     };
     write_private(&files.token, &token)?;
     Ok(Started {
-        greeting: greeting(args, &config, &files, &token)?,
+        greeting: greeting(args, &config, &files, &token, &simulator_url)?,
         service,
         cluster,
     })
@@ -161,14 +173,22 @@ fn greeting(
     config: &Config,
     files: &Files,
     token: &str,
+    simulator_url: &str,
 ) -> Result<String, Failure> {
     let api_url = config.http.public_url(config.http.listen).to_string();
     if !args.json {
-        return Ok(welcome(&api_url, token, &files.token));
+        return Ok(welcome(&Welcome {
+            api_url: &api_url,
+            simulator_url,
+            token,
+            token_file: &files.token,
+            demo: !args.no_demo,
+        }));
     }
     // A secret that came from the environment is in no file.
     Ok(serde_json::to_string(&Ready {
         api_url: &api_url,
+        simulator_url,
         database_url: config.database.url()?.expose(),
         tenant: args.tenant,
         token,
@@ -321,26 +341,54 @@ fn list_loopback(config: &mut Config) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What a newcomer is told.
+struct Welcome<'a> {
+    api_url: &'a str,
+    simulator_url: &'a str,
+    token: &'a str,
+    token_file: &'a Path,
+    demo: bool,
+}
+
 /// What a newcomer sees; every line that looks like a command works as pasted.
-fn welcome(api_url: &str, token: &str, token_file: &Path) -> String {
+fn welcome(told: &Welcome<'_>) -> String {
+    let Welcome {
+        api_url,
+        simulator_url,
+        token,
+        ..
+    } = told;
     let connections = format!("{api_url}/v1/discovery/aggregator-connections");
-    let token_file = token_file.display();
+    let token_file = told.token_file.display();
     if token.is_empty() {
         return format!(
-            "\nmatcher-discovery is ready at {api_url}\n\n\
+            "\nmatcher-discovery is ready at {api_url}, the vendors' simulator at {simulator_url}\n\n\
              Tokens are verified by the configured key set; get one from its issuer.\n\
              The API reference is at {api_url}/docs\n"
         );
     }
+    let demo = if told.demo {
+        format!(
+            r#"
+Two demo connections read the simulator; test them live:
+
+curl {connections}/test -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' -d '{{"vendor": "pluggy", "configName": "demo-pluggy"}}'
+
+curl {connections}/test -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' -d '{{"vendor": "belvo", "configName": "demo-belvo"}}'
+"#
+        )
+    } else {
+        String::new()
+    };
     format!(
         r#"
-matcher-discovery is ready at {api_url}
+matcher-discovery is ready at {api_url}, the vendors' simulator at {simulator_url}
 
 A token for you (also in {token_file}):
 
 export TOKEN='{token}'
-
-Create a connection, list them, mint a webhook token:
+{demo}
+Create a connection of your own, list them all, mint a webhook token:
 
 curl -i {connections} -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' -d '{{"vendor": "pluggy", "configName": "pluggy-main", "baseUrl": "https://api.pluggy.ai", "accountRef": "a1b2c3d4-5678-90ab-cdef-1234567890ab", "clientId": "my-client-id", "secret": "my-secret"}}'
 

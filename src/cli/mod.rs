@@ -1,5 +1,6 @@
 //! The composition root: the only place where concrete parts meet.
 
+mod demo;
 mod dev;
 mod doctor;
 mod healthcheck;
@@ -103,7 +104,7 @@ pub fn main() -> ExitCode {
 
 async fn run(command: Command, mut source: Source) -> Result<ExitCode, Failure> {
     match command {
-        Command::Dev(args) => dev::run(args, source).await,
+        Command::Dev(args) => Box::pin(dev::run(args, source)).await,
         Command::Serve(args) => {
             args.apply(&mut source);
             serve::run(&source).await

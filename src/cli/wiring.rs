@@ -88,6 +88,8 @@ pub struct Service {
     pub authenticator: Arc<Authenticator>,
     /// The database.
     pub store: Store,
+    /// The use cases.
+    pub app: App,
     /// The API.
     pub router: Router,
 }
@@ -118,7 +120,7 @@ pub fn assemble(config: &Config, outside: Outside) -> Result<Service, Failure> {
     let authenticator = Arc::new(authenticator(config, &outside.clock)?);
     let router = http::router(
         ApiParts {
-            app,
+            app: app.clone(),
             authenticator: Arc::clone(&authenticator),
             signer,
             clock: outside.clock,
@@ -132,6 +134,7 @@ pub fn assemble(config: &Config, outside: Outside) -> Result<Service, Failure> {
     Ok(Service {
         authenticator,
         store,
+        app,
         router,
     })
 }
