@@ -15,6 +15,7 @@ use crate::{
     domain::{
         event::{NotAnEvent, VendorEvent},
         source::SourceReport,
+        transaction::Converted,
         vendor::Vendor,
     },
     net::{Call, Client, HeaderMap, Request},
@@ -192,7 +193,7 @@ impl Belvo {
         let converted = match self.read(access, Endpoint::Transaction, url).await {
             Ok(body) => convert::transaction(&body, account)?,
             // A row that is gone is not on the page.
-            Err(error) if error.kind == ErrorKind::Gone => Default::default(),
+            Err(error) if error.kind == ErrorKind::Gone => Converted::default(),
             Err(error) => return Err(error),
         };
         Ok(TransactionPage {

@@ -132,10 +132,11 @@ impl Pluggy {
             credential,
             ..
         } = access;
-        let key = self
-            .keys
-            .get(base_url, credential, self.authenticate(access))
-            .await?;
+        let key = Box::pin(
+            self.keys
+                .get(base_url, credential, self.authenticate(access)),
+        )
+        .await?;
         let first = self.read_with(access, endpoint, url, &key).await;
         if !first
             .as_ref()
@@ -144,10 +145,11 @@ impl Pluggy {
             return first;
         }
         self.keys.forget(base_url, credential, &key).await;
-        let key = self
-            .keys
-            .get(base_url, credential, self.authenticate(access))
-            .await?;
+        let key = Box::pin(
+            self.keys
+                .get(base_url, credential, self.authenticate(access)),
+        )
+        .await?;
         self.read_with(access, endpoint, url, &key)
             .await
             .map_err(not_an_expiry)
