@@ -2,6 +2,7 @@
 
 pub(crate) mod aggregator_connections;
 mod aggregator_connections_input;
+mod connection_health;
 mod connector_types;
 mod operations;
 mod webhook_tokens;

@@ -25,6 +25,7 @@ use super::{
     clock::ManualClock,
     cluster::{Template, TestDatabase},
     tokens,
+    vendors::Vendors,
 };
 
 const JWT_SECRET: &str = "the tests' own secret, which is long enough";
@@ -69,6 +70,27 @@ impl Deref for TestApp {
     }
 }
 
+/// What a test's server is made of.
+struct Setup<'a> {
+    keyring: String,
+    connectors: &'a [&'static str],
+    variables: &'a [(&'static str, &'a str)],
+    clock: Arc<ManualClock>,
+    allow_http: bool,
+}
+
+impl Default for Setup<'_> {
+    fn default() -> Self {
+        Self {
+            keyring: new_keyring(),
+            connectors: &[],
+            variables: &[],
+            clock: Arc::new(ManualClock::new()),
+            allow_http: false,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Named(&'static str);
 
@@ -87,28 +109,74 @@ impl Connector for Named {
 
 impl TestApp {
     pub(crate) async fn start() -> Self {
-        Self::build(&new_keyring(), &[]).await
+        Self::build(Setup::default()).await
     }
 
     pub(crate) async fn with_keyring(keyring: &str) -> Self {
-        Self::build(keyring, &[]).await
+        Self::build(Setup {
+            keyring: keyring.to_owned(),
+            ..Setup::default()
+        })
+        .await
     }
 
     pub(crate) async fn with_connectors(types: &[&'static str]) -> Self {
-        Self::build(&new_keyring(), types).await
+        Self::build(Setup {
+            connectors: types,
+            ..Setup::default()
+        })
+        .await
     }
 
-    async fn build(keyring: &str, connectors: &[&'static str]) -> Self {
+    /// A server that may call the simulated vendors, which live by the same clock.
+    pub(crate) async fn with_vendors() -> (Self, Vendors) {
+        Self::with_vendors_and(&[]).await
+    }
+
+    /// The same, configured further.
+    pub(crate) async fn with_vendors_and(more: &[(&'static str, &str)]) -> (Self, Vendors) {
+        let clock = Arc::new(ManualClock::new());
+        let vendors = Vendors::start(clock.clone()).await;
+        let host = vendors.host();
+        let variables: Vec<(&'static str, &str)> = [
+            ("DISCOVERY_PLUGGY_HOSTS", host.as_str()),
+            ("DISCOVERY_BELVO_HOSTS", host.as_str()),
+            ("DISCOVERY_PLUGGY_RATE_LIMIT", "1000000"),
+            ("DISCOVERY_BELVO_RATE_LIMIT", "1000000"),
+        ]
+        .into_iter()
+        .chain(more.iter().copied())
+        .collect();
+        let app = Self::build(Setup {
+            variables: &variables,
+            clock,
+            allow_http: true,
+            ..Setup::default()
+        })
+        .await;
+        (app, vendors)
+    }
+
+    async fn build(setup: Setup<'_>) -> Self {
+        let Setup {
+            keyring,
+            connectors,
+            variables: more,
+            clock,
+            allow_http,
+        } = setup;
         let database = migrated().await;
+        let more = more
+            .iter()
+            .map(|(name, value)| (*name, (*value).to_owned()));
         let variables = [
             ("DISCOVERY_DATABASE_URL", database.url()),
             ("DISCOVERY_PUBLIC_URL", "http://discovery.test".to_owned()),
-            ("DISCOVERY_KEYRING", keyring.to_owned()),
+            ("DISCOVERY_KEYRING", keyring.clone()),
             ("DISCOVERY_JWT_HMAC_SECRET", JWT_SECRET.to_owned()),
         ];
-        let source = Source::new(variables);
+        let source = Source::new(variables.into_iter().chain(more));
         let config = Config::read(&source, Profile::Serve, wiring::CHECKS).unwrap();
-        let clock = Arc::new(ManualClock::new());
         let service = wiring::assemble(
             &config,
             Outside {
@@ -118,7 +186,7 @@ impl TestApp {
                     .iter()
                     .map(|name| Arc::new(Named(name)) as Arc<dyn Connector>)
                     .collect(),
-                allow_http: false,
+                allow_http,
                 shutdown: Shutdown::new(),
             },
         )
@@ -126,7 +194,7 @@ impl TestApp {
         Self {
             tenant: TENANT,
             clock,
-            keyring: keyring.to_owned(),
+            keyring,
             jwt_secret: JWT_SECRET,
             service,
             database,

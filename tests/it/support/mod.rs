@@ -9,11 +9,13 @@ pub(crate) mod cluster;
 mod inspect;
 pub(crate) mod process;
 pub(crate) mod tokens;
+mod vendors;
 
 pub(crate) use self::{
     app::{TestApp, empty, migrated},
     client::{Answer, Client},
     cluster::TestDatabase,
+    vendors::Vendors,
 };
 
 /// Bytes as hexadecimal digits.

@@ -1,0 +1,129 @@
+//! The simulated vendors, on a port of this machine.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::http::Method;
+use matcher_discovery::{
+    domain::clock::Clock,
+    local::simulator::{
+        BELVO_LINK, BELVO_PASSWORD, BELVO_SECRET_ID, Options, PLUGGY_CLIENT_ID, PLUGGY_ITEM,
+        PLUGGY_SECRET, Simulator,
+    },
+    shutdown::Shutdown,
+};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use super::Client;
+
+/// Both vendors, and the strings they hang by.
+pub(crate) struct Vendors {
+    address: SocketAddr,
+    control: Client,
+    shutdown: Shutdown,
+}
+
+impl Drop for Vendors {
+    fn drop(&mut self) {
+        self.shutdown.trigger();
+    }
+}
+
+impl Vendors {
+    /// Starts both with the demo's world.
+    pub(crate) async fn start(clock: Arc<dyn Clock>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let simulator = Simulator::new(Options {
+            seed: 1,
+            clock,
+            demo: true,
+        })
+        .unwrap();
+        let control = Client::new(simulator.router(), None);
+        let shutdown = Shutdown::new();
+        let serving = shutdown.clone();
+        shutdown.spawn("simulator", async move {
+            simulator.serve(listener, &serving).await;
+        });
+        Self {
+            address,
+            control,
+            shutdown,
+        }
+    }
+
+    /// `host:port`, for an allow list.
+    pub(crate) fn host(&self) -> String {
+        self.address.to_string()
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// What creates a connection to the demo's data.
+    pub(crate) fn connection(&self, vendor: &str, name: &str) -> Value {
+        let (account_ref, client_id, secret) = match vendor {
+            "pluggy" => (PLUGGY_ITEM, PLUGGY_CLIENT_ID, PLUGGY_SECRET),
+            _ => (BELVO_LINK, BELVO_SECRET_ID, BELVO_PASSWORD),
+        };
+        json!({
+            "vendor": vendor,
+            "configName": name,
+            "baseUrl": self.url(),
+            "accountRef": account_ref,
+            "clientId": client_id,
+            "secret": secret,
+        })
+    }
+
+    /// Lets something happen; answers the events that were sent of it.
+    pub(crate) async fn scenario(&self, vendor: &str, name: &str, params: &Value) -> Value {
+        let path = format!("/_control/{vendor}/scenarios/{name}");
+        self.control.post(&path, params).await.expect(200)
+    }
+
+    /// The id of one of Pluggy's accounts.
+    pub(crate) async fn pluggy_account(&self) -> String {
+        let state = self.control.get("/_control/state").await.expect(200);
+        let accounts = state["pluggy"]["items"][0]["accounts"].as_array().unwrap();
+        accounts[0]["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Scripts a fault.
+    pub(crate) async fn fault(&self, rule: &Value) {
+        self.control
+            .post("/_control/faults", rule)
+            .await
+            .expect(200);
+    }
+
+    /// Lets everything go well again.
+    pub(crate) async fn no_faults(&self) {
+        self.control.delete("/_control/faults").await.expect(204);
+    }
+
+    /// The figures of the rate limits.
+    pub(crate) async fn limits(&self, figures: &Value) {
+        let path = "/_control/limits";
+        self.control
+            .send_json(Method::PUT, path, figures.to_string())
+            .await
+            .expect(200);
+    }
+
+    /// What was called since the last time, as `METHOD /path`.
+    pub(crate) async fn calls(&self) -> Vec<String> {
+        let log = self.control.get("/_control/calls").await.expect(200);
+        self.control.delete("/_control/calls").await.expect(204);
+        let calls = log["calls"].as_array().unwrap();
+        calls
+            .iter()
+            .map(|call| {
+                let part = |name: &str| call[name].as_str().unwrap_or_default().to_owned();
+                format!("{} {}", part("method"), part("path"))
+            })
+            .collect()
+    }
+}
