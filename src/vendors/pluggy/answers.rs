@@ -1,6 +1,6 @@
 //! What an answer that is no success means.
 //!
-//! [`TABLE`] is the whole of it: the first row that matches decides. Pluggy's own word for what
+//! `TABLE` is the whole of it: the first row that matches decides. Pluggy's own word for what
 //! happened is looked at before the status, since sources disagree on the status that goes with it.
 
 use std::time::Duration;
