@@ -21,3 +21,4 @@ mod openapi;
 mod secrets;
 mod support;
 mod vendor_budget;
+mod vendor_clients;

@@ -14,6 +14,7 @@ mod vendors;
 pub(crate) use self::{
     app::{TestApp, empty, migrated},
     client::{Answer, Client},
+    clock::ManualClock,
     cluster::TestDatabase,
     vendors::Vendors,
 };

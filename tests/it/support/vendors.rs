@@ -91,6 +91,12 @@ impl Vendors {
         accounts[0]["id"].as_str().unwrap().to_owned()
     }
 
+    /// Adds rows to an account.
+    pub(crate) async fn add_rows(&self, vendor: &str, params: &Value) {
+        let path = format!("/_control/{vendor}/rows");
+        self.control.post(&path, params).await.expect(200);
+    }
+
     /// Scripts a fault.
     pub(crate) async fn fault(&self, rule: &Value) {
         self.control
