@@ -11,7 +11,7 @@ const ROWS: [&str; 2] = [
 ];
 
 fn event(kind: &str, code: &str, data: Value) -> Value {
-    json!({
+    let event = json!({
         "webhook_id": "5d0c1f7a9be24c3d8a6f0e1b2c3d4e5f",
         "webhook_type": kind,
         "process_type": "recurrent_update",
@@ -19,8 +19,8 @@ fn event(kind: &str, code: &str, data: Value) -> Value {
         "link_id": LINK,
         "request_id": "7a6b5c4d-3e2f-4a1b-9c8d-7e6f5a4b3c2d",
         "external_id": "tenant-42",
-        "data": data,
-    })
+    });
+    with(event, "data", data)
 }
 
 fn with(mut event: Value, name: &str, value: Value) -> Value {
@@ -62,8 +62,20 @@ fn deleted() -> Hint {
     }
 }
 
+fn assert_hint(kind: &str, code: &str, data: Value, hint: &Hint) {
+    let event = event(kind, code, data);
+    let found = read(&event);
+    assert_eq!(found.hint, *hint, "{kind} {code}");
+    assert_eq!(found.resource.as_deref(), Some(LINK), "{kind} {code}");
+    assert!(found.key_expires);
+    // However it is written.
+    let whispered = with(event, "webhook_type", json!(kind.to_ascii_lowercase()));
+    let shouted = with(whispered, "webhook_code", json!(code.to_ascii_uppercase()));
+    assert_eq!(read(&shouted), found);
+}
+
 #[test]
-fn every_documented_event_hints_at_what_may_have_changed() {
+fn events_about_transactions_tell_which_rows_to_read() {
     let history = json!({
         "total_transactions": 381,
         "total_inflow_transactions": 120,
@@ -71,6 +83,50 @@ fn every_documented_event_hints_at_what_may_have_changed() {
         "first_transaction_date": "2025-04-02",
         "last_transaction_date": "2026-04-02",
     });
+    let new = json!({"new_transactions": 7});
+    let changed = json!({"count": 2, "updated_transactions": ROWS});
+    let gone = json!({"count": 2, "deleted_transactions": ROWS});
+    for (code, data, hint) in [
+        ("historical_update", history, Hint::Full),
+        ("new_transactions_available", new, created()),
+        ("transactions_updated", changed, updated()),
+        ("transactions_deleted", gone, deleted()),
+        ("brand_new", json!({}), Hint::Nothing),
+    ] {
+        assert_hint("TRANSACTIONS", code, data, &hint);
+    }
+}
+
+#[test]
+fn events_about_all_else_tell_what_to_look_at() {
+    for (kind, code, hint) in [
+        ("ACCOUNTS", "historical_update", Hint::Source),
+        ("ACCOUNTS", "new_accounts_available", Hint::Source),
+        ("BILLS", "historical_update", Hint::Window),
+        ("BILLS", "new_bills_available", Hint::Window),
+        ("OWNERS", "historical_update", Hint::Source),
+        ("OWNERS", "new_owners_available", Hint::Source),
+        ("LINK", "link_deleted", Hint::Source),
+        ("INVESTMENTS", "historical_update", Hint::Nothing),
+        ("INVESTMENTS", "new_investments_available", Hint::Nothing),
+        (
+            "INVESTMENT_TRANSACTIONS",
+            "historical_update",
+            Hint::Nothing,
+        ),
+        ("RECURRING_EXPENSES", "historical_update", Hint::Nothing),
+        ("BRAND_NEW", "historical_update", Hint::Nothing),
+    ] {
+        assert_hint(kind, code, json!({"count": 3}), &hint);
+    }
+    let refused = json!({"error_code": "login_error", "error_message": "...", "status": 400});
+    assert_hint("LINK", "invalid_credentials", refused, &Hint::Source);
+    let asked = json!({"code": "token_required", "session": "s", "expiry": 9600});
+    assert_hint("LINK", "token_required", asked, &Hint::Source);
+}
+
+#[test]
+fn a_consent_is_told_of_in_two_spellings() {
     let consent = json!({
         "consent_id": "0e1d2c3b-4a59-4687-9a8b-7c6d5e4f3a2b",
         "consent_due_date": "2027-01-15T10:00:00.000Z",
@@ -79,141 +135,15 @@ fn every_documented_event_hints_at_what_may_have_changed() {
         "institution_display_name": "Mock Bank",
         "institution_icon_logo": "https://example.org/logo.svg",
     });
-    let refused = json!({"error_code": "login_error", "error_message": "...", "status": 400});
-    for (kind, code, data, hint) in [
-        (
-            "ACCOUNTS",
-            "historical_update",
-            json!({"total_accounts": 3}),
-            Hint::Source,
-        ),
-        (
-            "ACCOUNTS",
-            "new_accounts_available",
-            json!({"new_accounts": 1}),
-            Hint::Source,
-        ),
-        ("TRANSACTIONS", "historical_update", history, Hint::Full),
-        (
-            "TRANSACTIONS",
-            "new_transactions_available",
-            json!({"new_transactions": 7}),
-            created(),
-        ),
-        (
-            "TRANSACTIONS",
-            "transactions_updated",
-            json!({"count": 2, "updated_transactions": ROWS}),
-            updated(),
-        ),
-        (
-            "TRANSACTIONS",
-            "transactions_deleted",
-            json!({"count": 2, "deleted_transactions": ROWS}),
-            deleted(),
-        ),
-        ("TRANSACTIONS", "brand_new", json!({}), Hint::Nothing),
-        (
-            "BILLS",
-            "historical_update",
-            json!({"total_bills": 12}),
-            Hint::Window,
-        ),
-        (
-            "BILLS",
-            "new_bills_available",
-            json!({"new_bills": 1}),
-            Hint::Window,
-        ),
-        (
-            "OWNERS",
-            "historical_update",
-            json!({"total_owners": 1}),
-            Hint::Source,
-        ),
-        (
-            "OWNERS",
-            "new_owners_available",
-            json!({"new_owners": 1}),
-            Hint::Source,
-        ),
-        (
-            "INVESTMENTS",
-            "historical_update",
-            json!({"total_investments": 4}),
-            Hint::Nothing,
-        ),
-        (
-            "INVESTMENTS",
-            "new_investments_available",
-            json!({}),
-            Hint::Nothing,
-        ),
-        (
-            "INVESTMENT_TRANSACTIONS",
-            "historical_update",
-            json!({}),
-            Hint::Nothing,
-        ),
-        (
-            "INVESTMENT_TRANSACTIONS",
-            "new_investment_transactions_available",
-            json!({}),
-            Hint::Nothing,
-        ),
-        ("LINK", "invalid_credentials", refused, Hint::Source),
-        (
-            "LINK",
-            "token_required",
-            json!({"session": "s", "expiry": 9600}),
-            Hint::Source,
-        ),
-        ("LINK", "link_deleted", json!({}), Hint::Source),
-        (
-            "CONSENT",
-            "openfinance_consent_about_to_expire",
-            consent.clone(),
-            Hint::Source,
-        ),
-        (
-            "CONSENT",
-            "openfinance_consent_expired",
-            consent.clone(),
-            Hint::Source,
-        ),
-        ("CONSENT", "consent_expired", consent.clone(), Hint::Source),
-        (
-            "CONSENT",
-            "openfinance_consent_expiration_changed",
-            consent,
-            Hint::Source,
-        ),
-        (
-            "CONSENT",
-            "openfinance_consent_with_unrecoverable_resources",
-            json!({}),
-            Hint::Source,
-        ),
-        (
-            "RECURRING_EXPENSES",
-            "historical_update",
-            json!({}),
-            Hint::Nothing,
-        ),
+    for code in [
+        "openfinance_consent_expired",
+        "consent_expired",
+        "openfinance_consent_about_to_expire",
+        "openfinance_consent_expiration_changed",
+        "openfinance_consent_with_unrecoverable_resources",
+        "openfinance_consent_with_temporarily_unavailable_resources",
     ] {
-        let event = event(kind, code, data);
-        let read = read(&event);
-        assert_eq!(read.hint, hint, "{kind} {code}");
-        assert_eq!(read.resource.as_deref(), Some(LINK), "{kind} {code}");
-        assert!(read.key_expires);
-        // However it is written.
-        let shouted = with(
-            event.clone(),
-            "webhook_type",
-            json!(kind.to_ascii_lowercase()),
-        );
-        let shouted = with(shouted, "webhook_code", json!(code.to_ascii_uppercase()));
-        assert_eq!(super::parse(shouted.to_string().as_bytes()).unwrap(), read);
+        assert_hint("CONSENT", code, consent.clone(), &Hint::Source);
     }
 }
 
