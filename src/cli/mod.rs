@@ -8,6 +8,7 @@ mod keys;
 mod migrate;
 mod openapi;
 mod serve;
+mod simulate;
 mod token;
 pub mod wiring;
 
@@ -47,6 +48,8 @@ enum Command {
     /// The life of the key ring
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Simulates both vendors, with a control API to steer them: for a laptop and for tests
+    Simulate(simulate::SimulateArgs),
     /// Prints the OpenAPI document
     Openapi(openapi::OpenapiArgs),
     /// Checks configuration, keys, database, clock and vendors, one line each
@@ -112,6 +115,7 @@ async fn run(command: Command, mut source: Source) -> Result<ExitCode, Failure> 
         Command::Migrate => migrate::run(&source).await,
         Command::Token(args) => token::run(&args, &source),
         Command::Keys(command) => keys::run(command, &source).await,
+        Command::Simulate(args) => simulate::run(args, &source).await,
         Command::Openapi(args) => openapi::run(&args),
         Command::Doctor => doctor::run(&source).await,
         Command::Healthcheck(args) => {

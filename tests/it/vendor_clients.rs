@@ -115,17 +115,14 @@ impl Bench {
     }
 
     async fn small_pages(&self) {
-        match self.name {
-            "pluggy" => {
-                let small = json!({"pageSize": 7});
-                self.vendors.scenario("pluggy", "configure", &small).await;
-            }
+        if self.name == "pluggy" {
+            let small = json!({"pageSize": 7});
+            self.vendors.scenario("pluggy", "configure", &small).await;
+        } else {
             // A page of Belvo has a thousand rows whatever is set: the client asks for as many.
-            _ => {
-                let account = self.account(AccountType::Bank).await;
-                let many = json!({"account": account, "count": 2500, "days": 300});
-                self.vendors.add_rows("belvo", &many).await;
-            }
+            let account = self.account(AccountType::Bank).await;
+            let many = json!({"account": account, "count": 2500, "days": 300});
+            self.vendors.add_rows("belvo", &many).await;
         }
     }
 

@@ -31,9 +31,9 @@ impl From<String> for Refusal {
 fn told(outcome: Outcome) -> Response<Body> {
     match outcome {
         Ok(Value::Null) => StatusCode::NO_CONTENT.into_response(),
-        Ok(body) => whole(&Answer::json(200, &body)),
+        Ok(body) => whole(Answer::json(200, &body)),
         Err(Refusal(status, wrong)) => {
-            whole(&Answer::json(status.as_u16(), &json!({ "error": wrong })))
+            whole(Answer::json(status.as_u16(), &json!({ "error": wrong })))
         }
     }
 }

@@ -2,14 +2,14 @@
 
 use std::{collections::BTreeMap, sync::Mutex};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::lock;
 use crate::domain::vendor::Vendor;
 
 /// How a call goes wrong.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(
     tag = "kind",
     rename_all = "kebab-case",
@@ -89,7 +89,7 @@ fn one_byte() -> usize {
 }
 
 /// Which calls go wrong.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Rule {
     vendor: Vendor,
@@ -157,16 +157,11 @@ impl Faults {
         })
     }
 
+    /// The rules, each with how many calls it has met.
     pub(super) fn state(&self) -> Value {
         lock(&self.0)
             .iter()
-            .map(|Armed { rule, met }| {
-                json!({
-                    "vendor": rule.vendor, "method": rule.method, "path": rule.path,
-                    "after": rule.after, "times": rule.times, "met": met,
-                    "fault": format!("{:?}", rule.fault),
-                })
-            })
+            .map(|Armed { rule, met }| json!({ "rule": rule, "met": met }))
             .collect()
     }
 }

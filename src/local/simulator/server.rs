@@ -157,7 +157,7 @@ async fn vendor_call(State(simulator): State<Simulator>, request: Request) -> Re
         .limits
         .refuse(vendor, ask.method, ask.path, caller, now);
     let response = match refused {
-        Some(refused) => whole(&refused),
+        Some(refused) => whole(refused),
         None => answer(&simulator, vendor, &ask, head.extensions.get()).await,
     };
     parts.calls.answered(number, response.status().as_u16());
@@ -173,7 +173,7 @@ async fn answer(
 ) -> Response<Body> {
     let fault = simulator.0.faults.strike(vendor, ask.method, ask.path);
     let Some(fault) = fault else {
-        return whole(&simulator.answer(vendor, ask));
+        return whole(simulator.answer(vendor, ask));
     };
     match fault.course() {
         Course::Instead(response) => response,
@@ -181,7 +181,7 @@ async fn answer(
         Course::Reset => reset(line).await,
         Course::Asked(pause, manner) => {
             tokio::time::sleep(pause).await;
-            manner.tell(&simulator.answer(vendor, ask))
+            manner.tell(simulator.answer(vendor, ask))
         }
     }
 }

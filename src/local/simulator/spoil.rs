@@ -50,7 +50,7 @@ impl Fault {
                 body,
                 headers,
             } => {
-                let mut response = whole(&said(status, &body));
+                let mut response = whole(said(status, &body));
                 for (name, value) in headers {
                     if let (Ok(name), Ok(value)) = (
                         HeaderName::from_bytes(name.as_bytes()),
@@ -61,31 +61,31 @@ impl Fault {
                 }
                 response
             }
-            Self::Forbidden => whole(&forbidden()),
-            Self::TooMany { reset } => whole(&too_many(360, reset)),
-            Self::Unavailable { status } => whole(&said(
+            Self::Forbidden => whole(forbidden()),
+            Self::TooMany { reset } => whole(too_many(360, reset)),
+            Self::Unavailable { status } => whole(said(
                 status,
                 &json!({ "code": status, "message": "Internal Server Error" }),
             )),
             Self::Oversize { megabytes } => oversized(megabytes),
             Self::Redirect { location, status } => {
-                let mut response = whole(&said(status, &Value::Null));
+                let mut response = whole(said(status, &Value::Null));
                 if let Ok(location) = HeaderValue::from_str(&location) {
                     response.headers_mut().insert("location", location);
                 }
                 response
             }
-            Self::Html => whole(&Answer {
+            Self::Html => whole(Answer {
                 status: 200,
                 headers: vec![("content-type", "text/html; charset=utf-8".to_owned())],
                 body: b"<!doctype html><title>Maintenance</title><h1>We'll be back</h1>".to_vec(),
                 notices: Vec::new(),
             }),
-            Self::ErrorInside { body } if body.is_null() => whole(&said(
+            Self::ErrorInside { body } if body.is_null() => whole(said(
                 200,
                 &json!({ "error": { "code": "INTERNAL_ERROR", "message": "Something broke" } }),
             )),
-            Self::ErrorInside { body } => whole(&said(200, &body)),
+            Self::ErrorInside { body } => whole(said(200, &body)),
             Self::Hang => return Course::Silence,
             Self::Reset => return Course::Reset,
             Self::Delay { millis } => {
@@ -123,29 +123,35 @@ fn said(status: u16, body: &Value) -> Answer {
 }
 
 impl Manner {
-    pub(super) fn tell(self, answer: &Answer) -> Response<Body> {
-        let half = &answer.body[..answer.body.len() / 2];
+    pub(super) fn tell(self, answer: Answer) -> Response<Body> {
+        let half = answer
+            .body
+            .get(..answer.body.len() / 2)
+            .unwrap_or_default()
+            .to_vec();
         match self {
             Self::Whole => whole(answer),
-            Self::Cut => with_body(answer, Body::from(half.to_vec())),
-            Self::Latin => with_body(answer, Body::from(latin(&answer.body))),
+            Self::Cut => with_body(&answer, Body::from(half)),
+            Self::Latin => with_body(&answer, Body::from(latin(&answer.body))),
             Self::Truncated => {
-                let broken = Body::from_stream(broken_off(half.to_vec()));
-                let mut response = with_body(answer, broken);
+                let broken = Body::from_stream(broken_off(half));
+                let mut response = with_body(&answer, broken);
                 response
                     .headers_mut()
                     .insert("content-length", HeaderValue::from(answer.body.len()));
                 response
             }
-            Self::Dripping(bytes, pause) => {
-                with_body(answer, Body::from_stream(drops(&answer.body, bytes, pause)))
-            }
+            Self::Dripping(bytes, pause) => with_body(
+                &answer,
+                Body::from_stream(drops(&answer.body, bytes, pause)),
+            ),
         }
     }
 }
 
-pub(super) fn whole(answer: &Answer) -> Response<Body> {
-    with_body(answer, Body::from(answer.body.clone()))
+pub(super) fn whole(mut answer: Answer) -> Response<Body> {
+    let body = std::mem::take(&mut answer.body);
+    with_body(&answer, Body::from(body))
 }
 
 fn with_body(answer: &Answer, body: Body) -> Response<Body> {

@@ -120,7 +120,9 @@ impl World {
             return refusal(400, "parameters should not be empty");
         };
         let id = self.chance.uuid();
-        self.add_item(client, id, &connector, now);
+        for account in self.add_item(client, id, &connector, now) {
+            self.add_history(account, 200, 365, now);
+        }
         let Some(item) = self.items.get_mut(&id) else {
             return unknown();
         };

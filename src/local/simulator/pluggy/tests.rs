@@ -396,7 +396,11 @@ fn an_item_of_the_sandbox_comes_to_what_its_user_says() {
         let asked = json!({ "connectorId": 0, "parameters": { "user": user, "password": "x" } });
         let (_, created) = bench.call("POST", "/items", &asked);
         assert_eq!(created["status"], "UPDATING");
-        let (_, item) = bench.get(&format!("/items/{}", created["id"].as_str().unwrap()));
+        let id = created["id"].as_str().unwrap();
+        let (_, list) = bench.get(&format!("/accounts?itemId={id}"));
+        let account = list["results"][0]["id"].as_str().unwrap();
+        assert_eq!(bench.rows(account, "").len(), 200);
+        let (_, item) = bench.get(&format!("/items/{id}"));
         assert_eq!(
             (&item["status"], &item["executionStatus"]),
             (&json!(status), &json!(execution))

@@ -162,7 +162,7 @@ async fn the_state_shows_what_was_steered() {
         state["clock"],
         json!({ "now": "2026-09-02T12:01:30Z", "offsetSeconds": 90 })
     );
-    assert_eq!(state["faults"][0]["vendor"], "belvo");
+    assert_eq!(state["faults"][0]["rule"]["fault"]["kind"], "hang");
     assert_eq!(state["sender"]["hold"], true);
     assert_eq!(state["pluggy"]["items"][0]["status"], "LOGIN_ERROR");
     assert!(state["belvo"].is_object());

@@ -127,7 +127,7 @@ async fn a_connection_breaks_where_the_script_says_and_silence_does_not_outlive_
     let shutdown = Shutdown::new();
     let (simulator, inner) = (bench.simulator.clone(), shutdown.clone());
     shutdown.spawn("simulator", async move {
-        simulator.serve(listener, &inner).await
+        simulator.serve(listener, &inner).await;
     });
 
     let client = client();
