@@ -284,12 +284,18 @@ async fn ready_line(dev: &mut Process) -> Value {
     .await
 }
 
+/// Starts `dev`, with the simulator on a port of its own.
+fn laptop(arguments: &[&str], environment: &BTreeMap<&'static str, String>) -> Process {
+    let fixed = ["dev", "--simulator-listen", "127.0.0.1:0"];
+    Process::spawn(&[&fixed, arguments].concat(), environment)
+}
+
 #[tokio::test]
 async fn a_laptop_needs_nothing_and_keeps_what_it_was_given() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().to_str().unwrap();
-    let arguments = ["dev", "--json", "--data-dir", data, "--tenant", TENANT];
-    let mut dev = Process::spawn(&arguments, &dev_environment());
+    let arguments = ["--json", "--data-dir", data, "--tenant", TENANT];
+    let mut dev = laptop(&arguments, &dev_environment());
     let ready = ready_line(&mut dev).await;
     let mut members: Vec<&String> = ready.as_object().unwrap().keys().collect();
     members.sort();
@@ -300,6 +306,7 @@ async fn a_laptop_needs_nothing_and_keeps_what_it_was_given() {
             "databaseUrl",
             "jwtSecretFile",
             "keyringFile",
+            "simulatorUrl",
             "tenant",
             "token"
         ]
@@ -336,7 +343,7 @@ async fn a_laptop_needs_nothing_and_keeps_what_it_was_given() {
     assert_eq!(call(&ready, "POST", &new).await.0, 201);
 
     // A second one on the same directory is told why it can't, and disturbs nothing.
-    let second = process::run(&arguments, &dev_environment()).await;
+    let second = process::run(&[&["dev"], &arguments[..]].concat(), &dev_environment()).await;
     assert_eq!(second.status.code(), Some(1));
     let said = text(&second.stderr);
     assert!(said.contains("in use by process"), "{said}");
@@ -344,11 +351,16 @@ async fn a_laptop_needs_nothing_and_keeps_what_it_was_given() {
 
     // Killed without a word, it starts again with everything it had.
     dev.child.kill().await.unwrap();
-    let mut dev = Process::spawn(&arguments, &dev_environment());
+    let mut dev = laptop(&arguments, &dev_environment());
     let again = ready_line(&mut dev).await;
     let (status, page) = call(&again, "GET", &json!({})).await;
     assert_eq!(status, 200);
-    assert_eq!(page["items"][0]["configName"], "main");
+    let items = page["items"].as_array().unwrap();
+    let names: Vec<_> = items.iter().map(|item| &item["configName"]).collect();
+    assert_eq!(names, ["demo-belvo", "demo-pluggy", "main"]);
+    // The simulator has another address now, and the demo connections know it.
+    assert_eq!(items[0]["baseUrl"], again["simulatorUrl"]);
+    assert_ne!(again["simulatorUrl"], ready["simulatorUrl"]);
     // The token of the first run is good for the second one.
     let mut with_old = again.clone();
     with_old["token"] = ready["token"].clone();
@@ -364,7 +376,7 @@ async fn a_laptop_that_keeps_nothing_leaves_nothing() {
     environment.insert("TMPDIR", temporary.path().to_str().unwrap().to_owned());
     environment.insert("DISCOVERY_JWT_ISSUER", "https://issuer.example".to_owned());
     environment.insert("DISCOVERY_JWT_AUDIENCE", "discovery".to_owned());
-    let mut dev = Process::spawn(&["dev", "--json", "--ephemeral"], &environment);
+    let mut dev = laptop(&["--json", "--ephemeral"], &environment);
     let ready = ready_line(&mut dev).await;
     // Its own token is one that it accepts, whatever it asks of tokens.
     let address = ready["apiUrl"]
@@ -396,7 +408,7 @@ async fn a_laptop_that_keeps_nothing_leaves_nothing() {
 async fn the_lines_that_a_laptop_prints_work_as_pasted() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().to_str().unwrap();
-    let mut dev = Process::spawn(&["dev", "--data-dir", data], &dev_environment());
+    let mut dev = laptop(&["--data-dir", data], &dev_environment());
     dev.wait_for(|line| line.starts_with("Ctrl-C").then_some(()))
         .await;
     let printed = dev.output();
@@ -406,9 +418,11 @@ async fn the_lines_that_a_laptop_prints_work_as_pasted() {
     };
     let token = lines("export TOKEN=").remove(0);
     let curls = lines("curl ");
-    assert_eq!(curls.len(), 3, "{printed}");
-    for (curl, wanted) in curls.iter().zip(["201", "200", "201"]) {
-        let script = format!("{token}\n{curl} -s -o /dev/null -w '%{{http_code}}'");
+    let healthy = "\"healthy\":true}200";
+    let wanted = [healthy, healthy, "201", "200", "201"];
+    assert_eq!(curls.len(), wanted.len(), "{printed}");
+    for (curl, wanted) in curls.iter().zip(wanted) {
+        let script = format!("{token}\n{curl} -s -w '%{{http_code}}'");
         let shell = tokio::process::Command::new("sh")
             .args(["-c", &script])
             .output()
@@ -430,7 +444,7 @@ async fn a_laptop_can_use_a_database_that_runs_already() {
     let data = directory.path().to_str().unwrap();
     let mut environment = dev_environment();
     environment.insert("DISCOVERY_DATABASE_URL", database.url());
-    let mut dev = Process::spawn(&["dev", "--json", "--data-dir", data], &environment);
+    let mut dev = laptop(&["--json", "--data-dir", data], &environment);
     let ready = ready_line(&mut dev).await;
     assert_eq!(ready["databaseUrl"], database.url());
     let migrated: Vec<i64> = database

@@ -42,7 +42,7 @@ const MAX_ID_CHARS: usize = 128;
 /// More instalments than any purchase has.
 const MAX_INSTALMENTS: u32 = 9_999;
 
-/// The page of a listing that comes next. Only its number is taken from what Belvo sends; the
+/// The page of a listing that is said to come next; whether it does, who asked has to see. Only its number is taken from what Belvo sends; the
 /// request for it is made anew, so that a credential never follows a foreign address.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Next(pub u32);
@@ -131,9 +131,9 @@ fn next_page(next: Option<&str>, base: &Url, path: &str) -> Result<Option<Next>,
     }
     next.query_pairs()
         .find(|(name, _)| name == "page")
-        .and_then(|(_, number)| number.parse().ok())
-        // Nothing leads back to the first page.
-        .filter(|number| *number > 1)
+        // The first page is the one without a number.
+        .map_or(Some(1), |(_, number)| number.parse().ok())
+        .filter(|number| *number > 0)
         .map(|number| Some(Next(number)))
         .ok_or_else(|| error(ErrorKind::Malformed))
 }

@@ -42,7 +42,7 @@ const ANSWERS: &[(Endpoint, u16, &str, ErrorKind)] = &[
     (Auth, 403, HTML, ErrorKind::VendorFault),
     (Auth, 404, "{}", ErrorKind::WrongRequest),
     (Item, 403, NO_KEY, ErrorKind::KeyExpired),
-    (Accounts, 403, HTML, ErrorKind::KeyExpired),
+    (Accounts, 403, HTML, ErrorKind::VendorFault),
     (Transactions, 401, "{}", ErrorKind::KeyExpired),
     (
         Transactions,

@@ -71,15 +71,12 @@ fn a_listing_that_leads_elsewhere_is_not_followed() {
 }
 
 #[test]
-fn a_next_page_without_a_number_is_malformed() {
+fn a_next_page_whose_number_is_none_is_malformed() {
     for next in [
-        "",
-        "?",
         "?page=",
         "?page=two",
         "?page=-2",
         "?page=0",
-        "?page=1",
         "?page=4294967296",
         "http://[",
     ] {
