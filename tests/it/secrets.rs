@@ -9,6 +9,9 @@ use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD},
 };
+use matcher_discovery::local::simulator::{
+    BELVO_PASSWORD, BELVO_SECRET_ID, PLUGGY_CLIENT_ID, PLUGGY_SECRET,
+};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -95,6 +98,92 @@ async fn nothing_the_process_writes_contains_a_secret() {
                 );
             }
         }
+    }
+}
+
+/// The way out is as tight as the way in: what the vendors are told stays between them and us.
+#[tokio::test]
+async fn a_live_test_writes_neither_credential_nor_session_key() {
+    let database = migrated().await;
+    let environment = BTreeMap::from([
+        ("DISCOVERY_DATABASE_URL", database.url()),
+        ("DISCOVERY_LISTEN", "127.0.0.1:0".to_owned()),
+        ("DISCOVERY_LOG", "trace".to_owned()),
+    ]);
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().to_str().unwrap();
+    let fixed = ["dev", "--json", "--simulator-listen", "127.0.0.1:0"];
+    let mut dev = Process::spawn(&[&fixed[..], &["--data-dir", data]].concat(), &environment);
+    let ready: Value = dev
+        .wait_for(|line| {
+            let value: Value = serde_json::from_str(line).ok()?;
+            value.get("apiUrl").is_some().then_some(value)
+        })
+        .await;
+    let part = |name: &str| ready[name].as_str().unwrap();
+    let mut session = Session {
+        address: part("apiUrl")
+            .trim_start_matches("http://")
+            .parse()
+            .unwrap(),
+        bearer: format!("Bearer {}", part("token")),
+        written: String::new(),
+        minted: Vec::new(),
+    };
+    for vendor in ["pluggy", "belvo"] {
+        let refused = json!({
+            "vendor": vendor, "configName": format!("refused-{vendor}"),
+            "baseUrl": part("simulatorUrl"), "accountRef": "canary-reference",
+            "clientId": "canary-client-id-1", "secret": "canary-secret-1",
+        });
+        session
+            .send("POST", CONNECTIONS, &refused.to_string())
+            .await;
+        for name in [format!("demo-{vendor}"), format!("refused-{vendor}")] {
+            let test = json!({"vendor": vendor, "configName": name}).to_string();
+            let path = format!("{CONNECTIONS}/test");
+            assert_eq!(session.send("POST", &path, &test).await.0, 200);
+        }
+    }
+    session.send("GET", "/metrics", "").await;
+    dev.terminate();
+    assert_eq!(dev.wait().await, Some(0));
+
+    let output = dev.output();
+    let logs: Vec<&str> = output
+        .lines()
+        .filter(|line| !line.starts_with('{'))
+        .collect();
+    let logs = logs.join("\n");
+    assert!(logs.contains("net.request"), "the log was really on");
+    let stored = dump(&database).await;
+    let known = [
+        PLUGGY_CLIENT_ID,
+        PLUGGY_SECRET,
+        BELVO_SECRET_ID,
+        BELVO_PASSWORD,
+    ];
+    for secret in known
+        .into_iter()
+        .chain(["canary-client-id-1", "canary-secret-1"])
+    {
+        for encoded in encodings(secret.as_bytes()) {
+            for (place, text) in [
+                ("logs", &logs),
+                ("answers", &session.written),
+                ("database", &stored),
+            ] {
+                assert!(!text.contains(&encoded), "{place} hold {encoded}");
+            }
+        }
+    }
+    // So do all session keys begin, and all tokens.
+    for (place, text) in [
+        ("logs", &logs),
+        ("answers", &session.written),
+        ("database", &stored),
+    ] {
+        assert!(!text.contains("eyJ"), "{place} hold a key");
     }
 }
 
