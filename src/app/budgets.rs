@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::{
     domain::vendor::Vendor,
     storage::{Pace, Store},
-    vendors::budget::{Bucket, Budget, BudgetError},
+    vendors::budget::{Bucket, Budget, BudgetError, Share},
 };
 
 /// How many requests each vendor allows in its window, in each of its buckets.
@@ -33,13 +33,21 @@ impl SharedBudget {
         }
     }
 
-    async fn take_or_wait(&self, bucket: Bucket, patience: Duration) -> Result<(), BudgetError> {
+    async fn take_or_wait(
+        &self,
+        bucket: Bucket,
+        share: Share,
+        patience: Duration,
+    ) -> Result<(), BudgetError> {
         let limit = self
             .limits
             .get(&bucket.vendor())
             .copied()
             .ok_or(BudgetError::Unavailable)?;
-        let pace = pace(limit, bucket.window());
+        let mut pace = pace(limit, bucket.window());
+        if share == Share::Half {
+            pace.burst = (pace.burst / 2).max(1);
+        }
         let deadline = Instant::now() + patience;
         loop {
             let answer = self
@@ -63,8 +71,13 @@ impl SharedBudget {
 }
 
 impl Budget for SharedBudget {
-    fn take(&self, bucket: Bucket, patience: Duration) -> BoxFuture<'_, Result<(), BudgetError>> {
-        self.take_or_wait(bucket, patience).boxed()
+    fn take(
+        &self,
+        bucket: Bucket,
+        share: Share,
+        patience: Duration,
+    ) -> BoxFuture<'_, Result<(), BudgetError>> {
+        self.take_or_wait(bucket, share, patience).boxed()
     }
 }
 
@@ -77,6 +90,7 @@ fn pace(limit: u32, window: Duration) -> Pace {
     let burst = (usable / 4).max(1);
     Pace {
         interval: window / (usable - burst),
+        full_burst: burst,
         burst,
     }
 }

@@ -127,17 +127,26 @@ pub struct Account {
     pub bank_id: Option<String>,
 }
 
-/// The last four digits of a number, after a mark that something was left out.
+/// The last four digits of a number, after a mark that something was left out. A number of no more
+/// than that has nothing left to hide it, so nothing of it is kept.
 #[must_use]
 pub fn mask_number(number: &str) -> Option<String> {
-    let kept: Vec<char> = number
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .rev()
-        .take(4)
-        .collect();
-    // A number that is all tail has nothing left to hide it.
-    (kept.len() == 4).then(|| format!("****{}", kept.into_iter().rev().collect::<String>()))
+    (letters_and_digits(number).count() > 4).then(|| tail(number))
+}
+
+/// The last four digits of a card, which is all that most vendors know of it.
+#[must_use]
+pub fn mask_card(number: &str) -> Option<String> {
+    (letters_and_digits(number).count() > 0).then(|| tail(number))
+}
+
+fn letters_and_digits(number: &str) -> impl DoubleEndedIterator<Item = char> + '_ {
+    number.chars().filter(char::is_ascii_alphanumeric)
+}
+
+fn tail(number: &str) -> String {
+    let kept: Vec<char> = letters_and_digits(number).rev().take(4).collect();
+    format!("****{}", kept.into_iter().rev().collect::<String>())
 }
 
 #[cfg(test)]
@@ -158,7 +167,14 @@ mod tests {
         assert_eq!(mask_number("1234-5678").as_deref(), Some("****5678"));
         assert_eq!(mask_number("xxxx8670").as_deref(), Some("****8670"));
         assert_eq!(mask_number("0001/12345-0").as_deref(), Some("****3450"));
-        assert_eq!(mask_number("123"), None);
-        assert_eq!(mask_number(""), None);
+        for short in ["", "-", "123", "12-34"] {
+            assert_eq!(mask_number(short), None, "{short:?}");
+        }
+        assert_eq!(mask_card("8670").as_deref(), Some("****8670"));
+        assert_eq!(
+            mask_card("5502 0910 1234 8670").as_deref(),
+            Some("****8670")
+        );
+        assert_eq!(mask_card(" "), None);
     }
 }

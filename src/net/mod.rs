@@ -121,6 +121,9 @@ impl Client {
         let limit = request
             .timeout
             .map_or(self.total_timeout, |own| own.min(self.total_timeout));
+        let cap = request
+            .body_cap
+            .map_or(self.body_cap, |own| own.min(self.body_cap));
         let mut builder = self
             .http
             .request(request.method, request.url)
@@ -135,7 +138,7 @@ impl Client {
             .map_err(|error| NetError::of_send(error, host))?;
         let status = answer.status();
         let headers = answer.headers().clone();
-        let body = body::read(answer, self.body_cap).await?;
+        let body = body::read(answer, cap).await?;
         Ok(Response {
             status,
             headers,

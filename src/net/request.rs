@@ -29,6 +29,7 @@ pub struct Request {
     pub(super) headers: HeaderMap,
     pub(super) body: Option<Vec<u8>>,
     pub(super) timeout: Option<Duration>,
+    pub(super) body_cap: Option<usize>,
 }
 
 impl Request {
@@ -42,6 +43,7 @@ impl Request {
             headers: HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("application/json"))]),
             body: None,
             timeout: None,
+            body_cap: None,
         }
     }
 
@@ -75,6 +77,13 @@ impl Request {
     pub fn basic_auth(self, user: &str, password: &str) -> Result<Self, NetError> {
         let pair = STANDARD.encode(format!("{user}:{password}"));
         self.secret_header(AUTHORIZATION, &format!("Basic {pair}"))
+    }
+
+    /// Takes a smaller body than the client would.
+    #[must_use]
+    pub fn body_cap(mut self, bytes: usize) -> Self {
+        self.body_cap = Some(bytes);
+        self
     }
 
     /// Gives the exchange less time than the client would.

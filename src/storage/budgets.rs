@@ -12,6 +12,8 @@ pub struct Pace {
     /// The time that one call uses up.
     pub interval: Duration,
     /// How many calls may be made at once after a rest.
+    pub full_burst: u32,
+    /// How many of these this caller may make.
     pub burst: u32,
 }
 
@@ -33,8 +35,13 @@ impl Store {
                    INSERT INTO budgets AS b (egress_group, bucket, busy_until)
                    VALUES ($1, $2, clock_timestamp() + $3)
                    ON CONFLICT (egress_group, bucket) DO UPDATE
-                   SET busy_until = greatest(b.busy_until, clock_timestamp()) + $3
-                   WHERE greatest(b.busy_until, clock_timestamp()) + $3
+                   -- Further ahead than a full bucket is only what a clock that was set back left; what
+                   -- was granted since is not known, so just one is.
+                   SET busy_until = $3 + greatest(clock_timestamp(),
+                           CASE WHEN b.busy_until > clock_timestamp() + $5
+                                THEN clock_timestamp() + $4 - $3 ELSE b.busy_until END)
+                   WHERE b.busy_until > clock_timestamp() + $5
+                      OR greatest(b.busy_until, clock_timestamp()) + $3
                          <= clock_timestamp() + $4::interval
                    RETURNING 1 AS one
                )
@@ -45,6 +52,7 @@ impl Store {
             bucket,
             interval(pace.interval),
             interval(most_ahead),
+            interval(pace.interval * pace.full_burst),
         )
         .fetch_one(&self.budgets)
         .await?;

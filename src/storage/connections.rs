@@ -48,8 +48,8 @@ pub struct AccessToConnection {
     pub connection: AggregatorConnection,
     /// Its credential.
     pub credential: Sealed,
-    /// The tenant's data key.
-    pub key: WrappedKey,
+    /// The tenant's data key; `None` if it was destroyed.
+    pub key: Option<WrappedKey>,
 }
 
 struct Row {
@@ -204,11 +204,12 @@ impl TenantTx {
         name: &ConfigName,
     ) -> Result<Option<AccessToConnection>, StorageError> {
         let Some(row) = sqlx::query!(
-            "SELECT c.id, c.type, c.config_name, c.host, c.account_ref, c.version, c.created_at,
-                    c.updated_at, c.credential, k.ring_key_id, k.wrapped_key
-             FROM connections c JOIN tenant_keys k ON k.tenant_id = c.tenant_id
+            r#"SELECT c.id, c.type, c.config_name, c.host, c.account_ref, c.version, c.created_at,
+                    c.updated_at, c.credential, k.ring_key_id AS "ring_key_id?",
+                    k.wrapped_key AS "wrapped_key?"
+             FROM connections c LEFT JOIN tenant_keys k ON k.tenant_id = c.tenant_id
              WHERE c.tenant_id = $1 AND c.config_name = $2 AND c.type = $3
-               AND c.kind = 'aggregator' AND c.deleted_at IS NULL",
+               AND c.kind = 'aggregator' AND c.deleted_at IS NULL"#,
             self.tenant.0,
             &**name,
             vendor.as_str()
@@ -227,7 +228,10 @@ impl TenantTx {
             .credential
             .and_then(|bytes| Sealed::from_stored(bytes).ok())
             .ok_or_else(|| inconsistent("credential"))?;
-        let key = WrappedKey::from_stored(row.ring_key_id, row.wrapped_key);
+        let key = row
+            .ring_key_id
+            .zip(row.wrapped_key)
+            .map(|(id, wrapped)| WrappedKey::from_stored(id, wrapped));
         let connection = Row {
             id: row.id,
             r#type: row.r#type,

@@ -63,6 +63,16 @@ impl Bucket {
     }
 }
 
+/// How much of a bucket a call may draw upon.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Share {
+    /// All of it.
+    Whole,
+    /// Half of what may be spent at once, so that what one tenant tries by hand never keeps the
+    /// data of all from coming.
+    Half,
+}
+
 /// Why a call may not be made.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum BudgetError {
@@ -77,5 +87,10 @@ pub enum BudgetError {
 /// What is asked before every call to a vendor.
 pub trait Budget: fmt::Debug + Send + Sync {
     /// Takes room for one call, waiting for it no longer than `patience`.
-    fn take(&self, bucket: Bucket, patience: Duration) -> BoxFuture<'_, Result<(), BudgetError>>;
+    fn take(
+        &self,
+        bucket: Bucket,
+        share: Share,
+        patience: Duration,
+    ) -> BoxFuture<'_, Result<(), BudgetError>>;
 }

@@ -94,6 +94,8 @@ kinds! {
     ForeignLink => "foreign_link", GiveUp, "sent a listing that leads to another place";
     /// The answer is a redirect; none is followed.
     Redirected => "redirected", RetryWithBackoff, "redirects to another place, which is not followed";
+    /// The sealed credential can't be opened any more.
+    Unreadable => "credential_unreadable", GiveUp, "was not asked, because the credential can no longer be read; rotate it";
     /// Our own limiter could not be asked.
     LimiterUnavailable => "limiter_unavailable", RetryWithBackoff, "was not asked, because the rate limiter can't be reached";
 }

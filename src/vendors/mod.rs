@@ -13,8 +13,10 @@ use std::{fmt, time::Duration};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use futures_util::future::BoxFuture;
+use tokio::time::Instant;
 use url::Url;
 
+use self::budget::Share;
 pub use self::error::{Disposition, ErrorKind, VendorError};
 use crate::domain::{
     account::{Account, AccountType},
@@ -40,6 +42,29 @@ pub struct Access {
     pub patience: Duration,
     /// How long a call may take once it is made.
     pub call_timeout: Duration,
+    /// When everything together has to be over.
+    pub deadline: Option<Instant>,
+    /// How much of the vendor's rate limit may be drawn upon.
+    pub share: Share,
+}
+
+impl Access {
+    /// How long the next call may wait for room.
+    fn patience(&self) -> Duration {
+        self.within_deadline(self.patience)
+    }
+
+    /// How long the next call may take. Without time left, it ends in a time-out like any other.
+    fn call_timeout(&self) -> Duration {
+        self.within_deadline(self.call_timeout)
+            .max(Duration::from_millis(1))
+    }
+
+    fn within_deadline(&self, wanted: Duration) -> Duration {
+        self.deadline.map_or(wanted, |deadline| {
+            wanted.min(deadline.saturating_duration_since(Instant::now()))
+        })
+    }
 }
 
 /// What a live test found.
@@ -89,7 +114,12 @@ pub struct AccountToRead<'a> {
 }
 
 /// More pages than any honest listing has.
-const MAX_PAGES: u32 = 20_000;
+const MAX_PAGES: u32 = 5_000;
+/// More pages of accounts than any honest link has.
+const MAX_ACCOUNT_PAGES: u32 = 20;
+
+/// The most bytes of an answer that tells of one thing.
+const SMALL_BODY: usize = 1024 * 1024;
 
 /// The place in a listing where the next page begins; good in any process.
 #[derive(Clone, Debug, Eq, PartialEq)]

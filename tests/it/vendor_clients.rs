@@ -13,7 +13,7 @@ use matcher_discovery::{
     vendors::{
         Access, AccountToRead, Aggregator, ErrorKind, PageMark, Read, VendorError,
         belvo::Belvo,
-        budget::{Bucket, Budget, BudgetError},
+        budget::{Bucket, Budget, BudgetError, Share},
         pluggy::Pluggy,
     },
 };
@@ -26,7 +26,7 @@ use crate::support::{ManualClock, Vendors};
 struct Unlimited;
 
 impl Budget for Unlimited {
-    fn take(&self, _: Bucket, _: Duration) -> BoxFuture<'_, Result<(), BudgetError>> {
+    fn take(&self, _: Bucket, _: Share, _: Duration) -> BoxFuture<'_, Result<(), BudgetError>> {
         async { Ok(()) }.boxed()
     }
 }
@@ -65,6 +65,8 @@ impl Bench {
             account_ref: AccountRef::from_stored(text("accountRef")),
             patience: Duration::ZERO,
             call_timeout: Duration::from_secs(20),
+            deadline: None,
+            share: Share::Whole,
         };
         // The rate limits of the simulator are tried elsewhere.
         vendors.limits(&json!({"enabled": false})).await;

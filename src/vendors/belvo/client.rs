@@ -20,8 +20,8 @@ use crate::{
     },
     net::{Call, Client, HeaderMap, Request},
     vendors::{
-        Access, AccountToRead, Accounts, Aggregator, ErrorKind, MAX_PAGES, PageMark, Read,
-        TransactionPage, VendorError, Verification,
+        Access, AccountToRead, Accounts, Aggregator, ErrorKind, MAX_ACCOUNT_PAGES, MAX_PAGES,
+        PageMark, Read, SMALL_BODY, TransactionPage, VendorError, Verification,
         budget::{Bucket, Budget},
     },
 };
@@ -41,6 +41,13 @@ fn error(kind: ErrorKind) -> VendorError {
 }
 
 impl Endpoint {
+    fn body_cap(self) -> usize {
+        match self {
+            Self::Institutions | Self::Link | Self::Transaction => SMALL_BODY,
+            Self::Accounts { .. } | Self::Transactions { .. } => usize::MAX,
+        }
+    }
+
     fn call(self) -> Call {
         Call {
             peer: "belvo",
@@ -69,7 +76,7 @@ impl Belvo {
         url: Url,
     ) -> Result<Vec<u8>, VendorError> {
         self.budget
-            .take(Bucket::Belvo, access.patience)
+            .take(Bucket::Belvo, access.share, access.patience())
             .await
             .map_err(|error| VendorError::of_budget(Vendor::Belvo, &error))?;
         let credential = &access.credential;
@@ -78,7 +85,11 @@ impl Belvo {
             .map_err(|error| VendorError::of_net(Vendor::Belvo, &error))?;
         let response = self
             .net
-            .send(request.timeout(access.call_timeout))
+            .send(
+                request
+                    .timeout(access.call_timeout())
+                    .body_cap(endpoint.body_cap()),
+            )
             .await
             .map_err(|error| VendorError::of_net(Vendor::Belvo, &error))?;
         if response.status.is_success() {
@@ -124,7 +135,7 @@ impl Belvo {
             all.accounts.extend(accounts.accounts);
             all.quarantined.extend(accounts.quarantined);
             match next {
-                Some(next) => page = follow(page, next)?,
+                Some(next) => page = follow(page, next, MAX_ACCOUNT_PAGES)?,
                 None => return Ok(all),
             }
         }
@@ -169,7 +180,9 @@ impl Belvo {
             .await?;
         let base = url_of_base(access)?;
         let (converted, next, total) = convert::transactions(&body, account, &base)?;
-        let next = next.map(|next| follow(place, next)).transpose()?;
+        let next = next
+            .map(|next| follow(place, next, MAX_PAGES))
+            .transpose()?;
         Ok(TransactionPage {
             converted,
             next: next.map(|page| PageMark(page.to_string())),
@@ -251,12 +264,15 @@ impl Aggregator for Belvo {
     }
 }
 
-/// Pages only ever go up, and not for ever.
-fn follow(page: u32, Next(next): Next) -> Result<u32, VendorError> {
-    if next > page && next <= MAX_PAGES {
-        Ok(next)
-    } else {
+/// The next page is the one behind this one. One that was there already leads in circles; one that
+/// leaves pages out would leave rows out.
+fn follow(page: u32, Next(next): Next, most: u32) -> Result<u32, VendorError> {
+    if next <= page || next > most {
         Err(error(ErrorKind::EndlessListing))
+    } else if next > page + 1 {
+        Err(error(ErrorKind::Malformed))
+    } else {
+        Ok(next)
     }
 }
 
@@ -280,13 +296,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_listing_only_goes_forward() {
-        assert_eq!(follow(1, Next(2)), Ok(2));
-        for (page, next) in [(2, 2), (2, 1), (MAX_PAGES, MAX_PAGES + 1)] {
-            assert_eq!(
-                follow(page, Next(next)).unwrap_err().kind,
-                ErrorKind::EndlessListing
-            );
+    fn a_listing_goes_forward_page_by_page() {
+        assert_eq!(follow(1, Next(2), 5), Ok(2));
+        assert_eq!(follow(4, Next(5), 5), Ok(5));
+        for (page, next, kind) in [
+            (2, 2, ErrorKind::EndlessListing),
+            (2, 1, ErrorKind::EndlessListing),
+            (5, 6, ErrorKind::EndlessListing),
+            (1, 3, ErrorKind::Malformed),
+        ] {
+            assert_eq!(follow(page, Next(next), 5).unwrap_err().kind, kind);
         }
     }
 }

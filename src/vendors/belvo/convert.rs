@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     domain::{
-        account::{Account, AccountType, Currency, mask_number},
+        account::{Account, AccountType, Currency, mask_card, mask_number},
         money::Amount,
         source::{SourceReport, SourceState},
         transaction::{
@@ -92,7 +92,7 @@ pub fn transactions(
     let next = next_page(page.next.as_deref(), base, TRANSACTIONS_PATH)?;
     let mut converted = Converted::default();
     for row in page.rows {
-        add_transaction(&mut converted, row, account);
+        add_transaction(&mut converted, row, account, Origin::Listing);
     }
     Ok((converted, next, page.count))
 }
@@ -105,7 +105,7 @@ pub fn transaction(body: &[u8], account: AccountToRead<'_>) -> Result<Converted,
         return Err(no_data());
     }
     let mut converted = Converted::default();
-    add_transaction(&mut converted, row, account);
+    add_transaction(&mut converted, row, account, Origin::Name);
     Ok(converted)
 }
 
@@ -159,7 +159,10 @@ fn account(row: &str) -> Result<Account, &'static str> {
         account_type,
         subtype: text(&row.category),
         name: text(&row.name),
-        masked_number: number.and_then(mask_number),
+        masked_number: number.and_then(|number| match account_type {
+            AccountType::Card => mask_card(number),
+            _ => mask_number(number),
+        }),
         currency: row.currency.get().and_then(|code| code.trim().parse().ok()),
         balance: balance(&row, account_type),
         bank_id: whole_text(&row.internal_identification),
@@ -197,8 +200,22 @@ fn balance(row: &wire::Account<'_>, account_type: AccountType) -> Option<Amount>
     Some(if owed { -balance } else { balance })
 }
 
-fn add_transaction(converted: &mut Converted, row: &RawValue, account: AccountToRead<'_>) {
-    match read_transaction(row.get(), account) {
+/// Where a row comes from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Origin {
+    /// A listing of one account's rows; a row need not say whose it is.
+    Listing,
+    /// Its own name; only the row itself can tell.
+    Name,
+}
+
+fn add_transaction(
+    converted: &mut Converted,
+    row: &RawValue,
+    account: AccountToRead<'_>,
+    origin: Origin,
+) {
+    match read_transaction(row.get(), account, origin) {
         Ok((transaction, contradicts)) => {
             converted.rows.push(transaction);
             converted.contradictions += u32::from(contradicts);
@@ -211,11 +228,16 @@ fn add_transaction(converted: &mut Converted, row: &RawValue, account: AccountTo
 fn read_transaction(
     row: &str,
     account: AccountToRead<'_>,
+    origin: Origin,
 ) -> Result<(Transaction, bool), &'static str> {
     let row = wire::transaction(row).map_err(|_| "not in the shape of a transaction")?;
-    let stub = row.account.0.as_ref().ok_or("no account")?;
-    if stub.id.get().ok_or("no account")? != account.vendor_id {
-        return Err("belongs to another account");
+    let nothing = wire::AccountStub::default();
+    let stub = row.account.0.as_ref().unwrap_or(&nothing);
+    match stub.id.get() {
+        Some(id) if id == account.vendor_id => {}
+        None if origin == Origin::Listing => {}
+        None => return Err("no account"),
+        Some(_) => return Err("belongs to another account"),
     }
     let direction = match word(&row.direction).as_deref() {
         Some("INFLOW") => Direction::Credit,
@@ -230,11 +252,14 @@ fn read_transaction(
     } else {
         account_currency.ok_or("currency unknown")?
     };
-    let foreign = account_currency.is_some_and(|own| own != currency);
-    let amount_in_account_currency = foreign
-        .then(|| amount(&row.local_currency_amount))
-        .flatten()
-        .map(|amount| direction.sign(amount));
+    let foreign = account_currency.is_none_or(|own| own != currency);
+    let amount_in_account_currency = if foreign && row.local_currency_amount.get().is_some() {
+        // Without it the foreign amount would pass for the account's own.
+        let local = amount(&row.local_currency_amount).ok_or("no readable local amount")?;
+        Some(direction.sign(local))
+    } else {
+        None
+    };
 
     let transacted_at = when(&row.transacted_at);
     let civil_date = when(&row.value_date)
@@ -299,7 +324,7 @@ fn card_details(row: &wire::Transaction<'_>) -> Option<CardDetails> {
     let card = row.credit_card_data.0.as_ref().unwrap_or(&nothing);
     let bill = card.credit_card_bill.0.as_ref();
     let details = CardDetails {
-        masked_number: card.card_number.get().and_then(mask_number),
+        masked_number: card.card_number.get().and_then(mask_card),
         instalment: instalment(&card.installment_identifier),
         instalments: instalment(&card.number_of_installments),
         // What Belvo has are totals of bills, not of purchases.

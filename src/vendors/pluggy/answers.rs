@@ -53,16 +53,19 @@ enum Says {
     SomeCode,
     /// A `message` with these words in it, in whatever case.
     Words(&'static str),
-    /// No JSON object: not Pluggy's own words, but those of something in front of it.
-    NotJson,
+    /// Something that is no JSON object: not Pluggy's own words, but those of something in front of
+    /// it. That nothing is said tells nothing.
+    Page,
 }
 
 /// The meaning of every answer.
 const TABLE: &[(At, Status, Says, ErrorKind)] = {
     use ErrorKind as Kind;
-    use Says::{Anything, Code, NotJson, SomeCode, Words};
+    use Says::{Anything, Code, Page, SomeCode, Words};
     use Status::{Class, Is};
     const AUTH: At = At::Only(Endpoint::Auth);
+    const ITEM: At = At::Only(Endpoint::Item);
+    const ACCOUNTS: At = At::Only(Endpoint::Accounts);
     const TRANSACTIONS: At = At::Only(Endpoint::Transactions);
     &[
         (
@@ -78,17 +81,18 @@ const TABLE: &[(At, Status, Says, ErrorKind)] = {
             Kind::BadCredential,
         ),
         (At::Any, Is(429), Anything, Kind::Throttled),
+        // What stands in front of Pluggy knows nothing of pairs, keys and ids.
+        (At::Any, Is(400), Page, Kind::VendorFault),
+        (AUTH, Is(401), Page, Kind::VendorFault),
+        (At::Any, Is(403), Page, Kind::VendorFault),
+        (At::Any, Is(404), Page, Kind::VendorFault),
         // All that our request for a key can be wrong in is the pair: a client id that is no UUID.
         (AUTH, Is(400), Anything, Kind::BadCredential),
         (AUTH, Is(401), Anything, Kind::BadCredential),
-        // A gateway that blocks us knows nothing of the pair.
-        (AUTH, Is(403), NotJson, Kind::VendorFault),
         (AUTH, Is(403), Anything, Kind::BadCredential),
         // A request for a key names nothing that could be gone.
         (AUTH, Is(404), Anything, Kind::WrongRequest),
         (At::Data, Is(401), Anything, Kind::KeyExpired),
-        // What blocks us in front of Pluggy knows nothing of keys either.
-        (At::Data, Is(403), NotJson, Kind::VendorFault),
         // Authenticated, and refused on the merits.
         (At::Data, Is(403), SomeCode, Kind::NotAllowed),
         (At::Data, Is(403), Anything, Kind::KeyExpired),
@@ -98,6 +102,9 @@ const TABLE: &[(At, Status, Says, ErrorKind)] = {
             Words("invalid cursor"),
             Kind::BadCursor,
         ),
+        // What is no id at all names nothing either.
+        (ITEM, Is(400), Anything, Kind::Gone),
+        (ACCOUNTS, Is(400), Anything, Kind::Gone),
         (At::Any, Is(400), Anything, Kind::WrongRequest),
         (At::Any, Is(404), Anything, Kind::Gone),
         (At::Any, Is(405), Anything, Kind::WrongRequest),
@@ -120,7 +127,7 @@ const LONGEST_WAIT: u64 = 3600;
 #[must_use]
 pub fn error_of(status: u16, headers: &HeaderMap, body: &[u8], from: Endpoint) -> VendorError {
     let fault = wire::read::<Fault<'_>>(body).ok();
-    let kind = kind_of(status, fault.as_ref(), from);
+    let kind = kind_of(status, body, fault.as_ref(), from);
     VendorError {
         retry_after: (kind == ErrorKind::Throttled).then(|| wait(headers)),
         ..error(kind, fault.as_ref())
@@ -140,7 +147,7 @@ pub(super) fn error_in_success(body: &[u8], from: Endpoint) -> VendorError {
         .and_then(|fault| fault.code.whole())
         .and_then(|code| u16::try_from(code).ok())
         .unwrap_or_default();
-    let kind = kind_of(status, fault.as_ref(), from);
+    let kind = kind_of(status, body, fault.as_ref(), from);
     VendorError {
         retry_after: (kind == ErrorKind::Throttled).then(|| wait(&HeaderMap::new())),
         ..error(kind, fault.as_ref())
@@ -155,7 +162,7 @@ fn error(kind: ErrorKind, fault: Option<&Fault<'_>>) -> VendorError {
     }
 }
 
-fn kind_of(status: u16, fault: Option<&Fault<'_>>, from: Endpoint) -> ErrorKind {
+fn kind_of(status: u16, body: &[u8], fault: Option<&Fault<'_>>, from: Endpoint) -> ErrorKind {
     let code = fault.and_then(|fault| fault.code_description.text());
     let matches = |(at, statuses, says, _): &&(At, Status, Says, ErrorKind)| {
         let at = match at {
@@ -175,7 +182,7 @@ fn kind_of(status: u16, fault: Option<&Fault<'_>>, from: Endpoint) -> ErrorKind 
             Says::Words(words) => fault
                 .and_then(|fault| fault.message.text())
                 .is_some_and(|message| message.to_ascii_lowercase().contains(words)),
-            Says::NotJson => fault.is_none(),
+            Says::Page => fault.is_none() && !body.is_empty(),
         };
         at && status && says
     };

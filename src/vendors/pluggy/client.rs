@@ -22,8 +22,8 @@ use crate::{
     },
     net::{Call, Client, HeaderName, Request},
     vendors::{
-        Access, AccountToRead, Accounts, Aggregator, ErrorKind, MAX_PAGES, PageMark, Read,
-        TransactionPage, VendorError, Verification,
+        Access, AccountToRead, Accounts, Aggregator, ErrorKind, MAX_ACCOUNT_PAGES, MAX_PAGES,
+        PageMark, Read, SMALL_BODY, TransactionPage, VendorError, Verification,
         budget::{Bucket, Budget},
     },
 };
@@ -51,6 +51,15 @@ impl Endpoint {
             Self::Item => Bucket::PluggyOther,
             Self::Accounts => Bucket::PluggyAccounts,
             Self::Transactions => Bucket::PluggyTransactions,
+        }
+    }
+
+    fn body_cap(self) -> usize {
+        match self {
+            Self::Auth => 64 * 1024,
+            Self::Item => SMALL_BODY,
+            Self::Accounts => 8 * SMALL_BODY,
+            Self::Transactions => usize::MAX,
         }
     }
 
@@ -87,12 +96,16 @@ impl Pluggy {
         request: Request,
     ) -> Result<Vec<u8>, VendorError> {
         self.budget
-            .take(endpoint.bucket(), access.patience)
+            .take(endpoint.bucket(), access.share, access.patience())
             .await
             .map_err(|error| VendorError::of_budget(Vendor::Pluggy, &error))?;
         let response = self
             .net
-            .send(request.timeout(access.call_timeout))
+            .send(
+                request
+                    .timeout(access.call_timeout())
+                    .body_cap(endpoint.body_cap()),
+            )
             .await
             .map_err(|error| VendorError::of_net(Vendor::Pluggy, &error))?;
         if response.status.is_success() {
@@ -198,24 +211,28 @@ impl Pluggy {
     }
 
     async fn list_accounts(&self, access: &Access) -> Result<Accounts, VendorError> {
-        let mut url = url_of(access, &["accounts"])?;
-        let reference: &str = &access.account_ref;
-        url.query_pairs_mut().append_pair("itemId", reference);
-        let body = match self.read(access, Endpoint::Accounts, &url).await {
-            Ok(body) => body,
-            Err(error) if is_unknown(&error) => Vec::new(),
-            Err(error) => return Err(error),
-        };
-        let listed = if body.is_empty() {
-            Accounts::default()
-        } else {
-            convert::accounts(&body)?
-        };
+        let mut listed = Accounts::default();
+        let mut page = 1;
+        loop {
+            let (accounts, pages) = match self.page_of_accounts(access, page).await {
+                Err(unknown) if is_unknown(&unknown) => break,
+                other => other?,
+            };
+            listed.accounts.extend(accounts.accounts);
+            listed.quarantined.extend(accounts.quarantined);
+            if page >= pages {
+                break;
+            }
+            if page >= MAX_ACCOUNT_PAGES {
+                return Err(error(ErrorKind::EndlessListing));
+            }
+            page += 1;
+        }
         if !listed.accounts.is_empty() || !listed.quarantined.is_empty() {
             return Ok(listed);
         }
         // No account: an item without any, or the reference names an account itself.
-        let url = url_of(access, &["accounts", reference])?;
+        let url = url_of(access, &["accounts", &access.account_ref])?;
         match self.read(access, Endpoint::Accounts, &url).await {
             Ok(body) => Ok(Accounts {
                 accounts: vec![convert::account(&body)?.0],
@@ -223,9 +240,26 @@ impl Pluggy {
             }),
             // An item that is known and has no accounts is an answer; whether it is known, the
             // source tells.
-            Err(error) if is_unknown(&error) => Ok(listed),
+            Err(unknown) if is_unknown(&unknown) => Ok(listed),
             Err(error) => Err(error),
         }
+    }
+
+    /// A page of the item's accounts, and how many pages there are.
+    async fn page_of_accounts(
+        &self,
+        access: &Access,
+        page: u32,
+    ) -> Result<(Accounts, u32), VendorError> {
+        let mut url = url_of(access, &["accounts"])?;
+        url.query_pairs_mut()
+            .append_pair("itemId", &access.account_ref);
+        // In practice there is one page, and nobody has to be asked for the first.
+        if page > 1 {
+            url.query_pairs_mut().append_pair("page", &page.to_string());
+        }
+        let body = self.read(access, Endpoint::Accounts, &url).await?;
+        convert::accounts(&body)
     }
 
     async fn list_transactions(
@@ -344,9 +378,8 @@ fn not_an_expiry(error: VendorError) -> VendorError {
     }
 }
 
-/// Pluggy answers 404 for an id it does not know, and 400 for what is no id at all.
 fn is_unknown(error: &VendorError) -> bool {
-    matches!(error.kind, ErrorKind::Gone | ErrorKind::WrongRequest)
+    error.kind == ErrorKind::Gone
 }
 
 fn url_of(access: &Access, segments: &[&str]) -> Result<Url, VendorError> {

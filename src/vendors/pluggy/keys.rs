@@ -13,10 +13,15 @@ use crate::{
     vendors::{ErrorKind, VendorError},
 };
 
-/// A key is renewed this long before it ends, so that none ends on its way.
+/// A key is renewed this long before it ends, so that none ends on its way; one that lives shortly,
+/// in the last quarter of its life.
 const RENEWED_EARLY: TimeDelta = TimeDelta::minutes(8);
-/// How long a key lives that does not tell.
+/// How long a key lives that does not tell, or does not tell the truth.
 const LIFETIME: TimeDelta = TimeDelta::hours(2);
+/// Longer than any key is believed to live.
+const LONGEST_LIFETIME: TimeDelta = TimeDelta::hours(24);
+/// How long those who wait share a failure, so that they do not fail one after the other.
+const FAILED_FOR: TimeDelta = TimeDelta::seconds(1);
 /// How long a pair that was refused is not tried again.
 const REFUSED_FOR: TimeDelta = TimeDelta::minutes(5);
 /// More pairs than one process serves at a time.
@@ -28,8 +33,9 @@ enum Known {
         key: Arc<ApiKey>,
         until: DateTime<Utc>,
     },
-    /// The vendor refused the pair; asking again and again only spends the rate limit of all.
-    Refused {
+    /// There is no key for now: the vendor refused the pair, and asking again and again only spends
+    /// the rate limit of all; or it could not be asked just now.
+    Failed {
         error: VendorError,
         until: DateTime<Utc>,
     },
@@ -38,7 +44,14 @@ enum Known {
 impl Known {
     fn until(&self) -> DateTime<Utc> {
         match self {
-            Self::Good { until, .. } | Self::Refused { until, .. } => *until,
+            Self::Good { until, .. } | Self::Failed { until, .. } => *until,
+        }
+    }
+
+    fn into_key(self) -> Result<Arc<ApiKey>, VendorError> {
+        match self {
+            Self::Good { key, .. } => Ok(key),
+            Self::Failed { error, .. } => Err(error),
         }
     }
 }
@@ -86,17 +99,14 @@ impl Keys {
                     if entry.is_some_and(|entry| is_current(entry.value())) {
                         return Ok(Op::Nop);
                     }
-                    learn(authenticate.await, now).map(Op::Put)
+                    Ok::<_, VendorError>(Op::Put(learn(authenticate.await, now)))
                 })
                 .await?
                 .into_entry()
                 .map(moka::Entry::into_value)
                 .ok_or_else(|| VendorError::new(Vendor::Pluggy, ErrorKind::KeyExpired))?,
         };
-        match known {
-            Known::Good { key, .. } => Ok(key),
-            Known::Refused { error, .. } => Err(error),
-        }
+        known.into_key()
     }
 
     /// Takes in what a fresh authentication brought, in place of whatever was known.
@@ -106,14 +116,11 @@ impl Keys {
         credential: &Credential,
         outcome: Result<ApiKey, VendorError>,
     ) -> Result<Arc<ApiKey>, VendorError> {
-        let known = learn(outcome, self.clock.now())?;
+        let known = learn(outcome, self.clock.now());
         self.known
             .insert(pair(base_url, credential), known.clone())
             .await;
-        match known {
-            Known::Good { key, .. } => Ok(key),
-            Known::Refused { error, .. } => Err(error),
-        }
+        known.into_key()
     }
 
     /// Forgets a key that the vendor no longer takes, unless another one has its place already.
@@ -135,24 +142,31 @@ impl Keys {
     }
 }
 
-/// What is worth remembering of an authentication: the key, or that the pair is no good. Any other
-/// failure says nothing of the pair.
-fn learn(outcome: Result<ApiKey, VendorError>, now: DateTime<Utc>) -> Result<Known, VendorError> {
+/// What is remembered of an authentication: the key, or for how long there is none.
+fn learn(outcome: Result<ApiKey, VendorError>, now: DateTime<Utc>) -> Known {
     match outcome {
         Ok(key) => {
-            let ends = key.expires_at.unwrap_or(now + LIFETIME);
-            Ok(Known::Good {
+            let believable = now..=now + LONGEST_LIFETIME;
+            let ends = key
+                .expires_at
+                .filter(|ends| believable.contains(ends))
+                .unwrap_or(now + LIFETIME);
+            let early = RENEWED_EARLY.min((ends - now) / 4);
+            Known::Good {
                 key: Arc::new(key),
-                until: ends - RENEWED_EARLY,
-            })
+                until: ends - early,
+            }
         }
-        Err(error) if matches!(error.kind, ErrorKind::BadCredential | ErrorKind::Disabled) => {
-            Ok(Known::Refused {
+        Err(error) => {
+            let lasts = match error.kind {
+                ErrorKind::BadCredential | ErrorKind::Disabled => REFUSED_FOR,
+                _ => FAILED_FOR,
+            };
+            Known::Failed {
                 error,
-                until: now + REFUSED_FOR,
-            })
+                until: now + lasts,
+            }
         }
-        Err(error) => Err(error),
     }
 }
 
@@ -167,4 +181,33 @@ fn pair(base_url: &BaseUrl, credential: &Credential) -> Pair {
         hash.update(part.as_bytes());
     }
     hash.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::secret::SecretText;
+
+    #[test]
+    fn a_key_is_used_for_as_long_as_it_is_believable() {
+        let now: DateTime<Utc> = "2026-03-01T12:00:00Z".parse().unwrap();
+        let until = |expires_at| {
+            let secret = SecretText::new("k".to_owned());
+            learn(Ok(ApiKey { secret, expires_at }), now).until() - now
+        };
+        let whole = LIFETIME - RENEWED_EARLY;
+        for (expires_at, lasts) in [
+            (Some(now + LIFETIME), whole),
+            (None, whole),
+            // A key of four minutes is good for three.
+            (Some(now + TimeDelta::minutes(4)), TimeDelta::minutes(3)),
+            // Whatever else it says is not believed; the vendor will tell when it is over.
+            (Some(now - TimeDelta::hours(1)), whole),
+            (Some(now + TimeDelta::days(400)), whole),
+            (Some(DateTime::<Utc>::MIN_UTC), whole),
+            (Some(DateTime::<Utc>::MAX_UTC), whole),
+        ] {
+            assert_eq!(until(expires_at), lasts, "{expires_at:?}");
+        }
+    }
 }

@@ -116,9 +116,18 @@ impl<'a> Field<'a> {
         self.text()?.trim().parse().ok()
     }
 
-    /// A number that counts something.
+    /// A number that counts something, also as `3.0`.
     pub(super) fn whole(self) -> Option<u32> {
-        self.text()?.trim().parse().ok()
+        let text = self.text()?;
+        let (whole, fraction) = text.trim().split_once('.').unwrap_or((text.trim(), ""));
+        fraction.bytes().all(|digit| digit == b'0').then_some(())?;
+        whole.parse().ok()
+    }
+
+    /// Whether it is a date that names no day.
+    pub(super) fn is_month(self) -> bool {
+        self.text()
+            .is_some_and(|text| text.trim().len() < "2026-1-1".len())
     }
 
     /// An instant and its day.
@@ -229,13 +238,31 @@ impl<'de> Visitor<'de> for RowsVisitor {
     }
 }
 
-/// A page of a listing.
+/// A page of accounts.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AccountsPage<'a> {
+    #[serde(borrow)]
+    pub(super) results: Rows<'a>,
+    #[serde(default)]
+    pub(super) total_pages: Field<'a>,
+}
+
+/// A page of transactions.
 #[derive(Debug, Deserialize)]
 pub struct Page<'a> {
     #[serde(borrow)]
     pub(super) results: Rows<'a>,
-    #[serde(default)]
-    pub(super) next: Field<'a>,
+    /// Has to be there: a page that does not tell whether it is the last one is not taken for it.
+    #[serde(borrow)]
+    next: &'a RawValue,
+}
+
+impl<'a> Page<'a> {
+    /// Where the next page is, if there is one.
+    pub(super) fn next(&self) -> Field<'a> {
+        Field((self.next.get() != "null").then_some(self.next))
+    }
 }
 
 /// The answer to a pair.

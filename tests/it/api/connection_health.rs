@@ -321,8 +321,9 @@ async fn a_fault_behind_the_credential_leaves_it_accepted() {
             assert!(!healthy(&client, vendor).await, "{vendor} {kind}");
             let [credential, source] = verdicts(&client, path).await;
             assert_eq!(credential, "ok accepted", "{vendor} {kind}");
-            // What could not be seen is still what it was when it was last seen.
-            assert!(source.starts_with("ok "), "{vendor} {kind}: {source}");
+            // That it could not be seen, and why, is told.
+            assert!(source.starts_with("unknown "), "{vendor} {kind}: {source}");
+            assert!(!source.contains("not_checked"), "{vendor} {kind}: {source}");
         }
         vendors.no_faults().await;
     }
@@ -539,15 +540,52 @@ async fn a_spent_rate_limit_is_told_as_throttled_and_not_overdrawn() {
     vendors.limits(&json!({"belvo": {"all": 10}})).await;
     let client = app.client();
     let path = create(&client, &vendors.connection("belvo", "belvo")).await;
-    let mut throttled = false;
-    for _ in 0..4 {
-        throttled |= !healthy(&client, "belvo").await;
-    }
-    assert!(throttled);
-    let [credential, _] = verdicts(&client, &path).await;
-    assert!(
-        ["throttled own_rate_limit", "ok accepted"].contains(&&*credential),
-        "{credential}"
-    );
+    while healthy(&client, "belvo").await {}
+    // The credential took what there was, or there was nothing left for the link.
+    let told = verdicts(&client, &path).await;
+    let throttled = [
+        ["throttled own_rate_limit", "ok valid"],
+        ["ok accepted", "unknown own_rate_limit"],
+        ["throttled own_rate_limit", "unknown not_checked_yet"],
+    ];
+    assert!(throttled.iter().any(|one| told == *one), "{told:?}");
     assert!(vendors.calls().await.len() <= 10);
+}
+
+#[tokio::test]
+async fn a_credential_that_was_accepted_in_time_stays_accepted() {
+    let (app, vendors) = TestApp::with_vendors().await;
+    let client = app.client();
+    for (vendor, start) in [("pluggy", "/items"), ("belvo", "/api/links")] {
+        let path = create(&client, &vendors.connection(vendor, vendor)).await;
+        let rule = json!({"vendor": vendor, "path": start, "fault": {"kind": "hang"}});
+        vendors.fault(&rule).await;
+        assert!(!healthy(&client, vendor).await);
+        let told = verdicts(&client, &path).await;
+        assert_eq!(told, ["ok accepted", "unknown timeout"], "{vendor}");
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_is_no_longer_listed_gets_no_credential() {
+    let (app, vendors) = TestApp::with_vendors().await;
+    let client = app.client();
+    let path = create(&client, &vendors.connection("pluggy", "pluggy")).await;
+    app.execute("UPDATE connections SET host = 'https://api.pluggy.example'")
+        .await;
+    assert!(!healthy(&client, "pluggy").await);
+    let [credential, _] = verdicts(&client, &path).await;
+    assert_eq!(credential, "unreachable base_url_not_allowed");
+    assert_eq!(vendors.calls().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_credential_whose_data_key_is_gone_is_told_as_unreadable() {
+    let (app, vendors) = TestApp::with_vendors().await;
+    let client = app.client();
+    let path = create(&client, &vendors.connection("pluggy", "pluggy")).await;
+    app.execute("DELETE FROM tenant_keys").await;
+    assert!(!healthy(&client, "pluggy").await);
+    let [credential, _] = verdicts(&client, &path).await;
+    assert_eq!(credential, "unknown data_key_destroyed");
 }

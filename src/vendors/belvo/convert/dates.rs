@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use chrono::{
-    DateTime, Datelike as _, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Utc,
+    DateTime, Datelike as _, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, SubsecRound as _,
+    TimeDelta, Utc,
 };
 
 /// How far Brazil's clocks are behind UTC, all year since 2019.
@@ -46,7 +47,8 @@ impl When {
     pub(super) fn instant(self) -> DateTime<Utc> {
         match self {
             Self::Day(day) => day.and_time(NaiveTime::MIN).and_utc(),
-            Self::Moment(moment) => moment.to_utc(),
+            // Finer than microseconds would be lost in the database, and the row would look changed.
+            Self::Moment(moment) => moment.to_utc().trunc_subsecs(6),
         }
     }
 

@@ -39,7 +39,10 @@ const ANSWERS: &[(Endpoint, u16, &str, ErrorKind)] = &[
         ErrorKind::BadCredential,
     ),
     (Auth, 403, NO_KEY, ErrorKind::BadCredential),
+    (Auth, 400, HTML, ErrorKind::VendorFault),
+    (Auth, 401, HTML, ErrorKind::VendorFault),
     (Auth, 403, HTML, ErrorKind::VendorFault),
+    (Item, 404, HTML, ErrorKind::VendorFault),
     (Auth, 404, "{}", ErrorKind::WrongRequest),
     (Item, 403, NO_KEY, ErrorKind::KeyExpired),
     (Accounts, 403, HTML, ErrorKind::VendorFault),
@@ -76,7 +79,13 @@ const ANSWERS: &[(Endpoint, u16, &str, ErrorKind)] = &[
         r#"{"message":"accountId must be a UUID, invalid cursor","code":400}"#,
         ErrorKind::BadCursor,
     ),
-    (Accounts, 400, CURSOR, ErrorKind::WrongRequest),
+    (Accounts, 400, CURSOR, ErrorKind::Gone),
+    (
+        Item,
+        400,
+        r#"{"code":400,"message":"id must be a UUID"}"#,
+        ErrorKind::Gone,
+    ),
     (
         Transactions,
         400,
@@ -135,8 +144,8 @@ fn the_reason_is_the_vendors_own_word_where_it_has_one() {
 fn every_row_of_the_table_can_be_reached() {
     for (index, (at, status, says, kind)) in TABLE.iter().enumerate() {
         let from = match at {
-            At::Any => Item,
-            At::Data => Accounts,
+            At::Any => Transactions,
+            At::Data => Transactions,
             At::Only(endpoint) => *endpoint,
         };
         let status = match status {
@@ -148,7 +157,7 @@ fn every_row_of_the_table_can_be_reached() {
             Says::Code(word) => format!(r#"{{"codeDescription":"{word}"}}"#),
             Says::SomeCode => r#"{"codeDescription":"SOME"}"#.to_owned(),
             Says::Words(words) => format!(r#"{{"message":"{words}"}}"#),
-            Says::NotJson => "no".to_owned(),
+            Says::Page => "no".to_owned(),
         };
         assert_eq!(answer(status, &body, from).kind, *kind, "row {index}");
     }

@@ -15,9 +15,9 @@ use crate::{
     },
 };
 
-/// Reads the accounts of an item.
-pub fn accounts(body: &[u8]) -> Result<Accounts, VendorError> {
-    let page: wire::Page<'_> =
+/// Reads a page of the accounts of an item. Also tells how many pages there are.
+pub fn accounts(body: &[u8]) -> Result<(Accounts, u32), VendorError> {
+    let page: wire::AccountsPage<'_> =
         wire::read(body).map_err(|_| answers::error_in_success(body, Endpoint::Accounts))?;
     let mut accounts = Accounts::default();
     for row in page.results.iter() {
@@ -29,7 +29,7 @@ pub fn accounts(body: &[u8]) -> Result<Accounts, VendorError> {
             }),
         }
     }
-    Ok(accounts)
+    Ok((accounts, page.total_pages.whole().unwrap_or(1)))
 }
 
 /// Reads one account that was asked for by its id. With it comes the id of its item.

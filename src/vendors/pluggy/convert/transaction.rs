@@ -5,7 +5,7 @@ use url::Url;
 use super::{NAME, WORD};
 use crate::{
     domain::{
-        account::{AccountType, Currency, mask_number},
+        account::{AccountType, Currency, mask_card, mask_number},
         money::Amount,
         transaction::{
             CardDetails, Converted, Counterparty, Direction, Quarantined, References, Transaction,
@@ -25,6 +25,9 @@ use crate::{
 /// The most characters of a description.
 const DESCRIPTION: usize = 1000;
 
+/// More instalments than any purchase has.
+const MAX_INSTALMENTS: u32 = 9_999;
+
 /// More bytes than any cursor has.
 const MAX_CURSOR: usize = 2048;
 
@@ -39,10 +42,10 @@ pub fn transactions(
 ) -> Result<TransactionPage, VendorError> {
     let malformed = || answers::error_in_success(body, Endpoint::Transactions);
     let page: wire::Page<'_> = wire::read(body).map_err(|_| malformed())?;
-    let next = match page.next.text() {
+    let next = match page.next().text() {
         Some(link) if link.is_empty() => None,
         Some(link) => Some(cursor(&link, account, listing)?),
-        None if page.next.is_given() => return Err(malformed()),
+        None if page.next().is_given() => return Err(malformed()),
         None => None,
     };
     let mut converted = Converted::default();
@@ -104,7 +107,11 @@ fn convert(row: Field<'_>, account: AccountToRead<'_>) -> Result<(Transaction, b
     if row.account_id.text().as_deref() != Some(account.vendor_id) {
         return Err(bad("is not of the account that was asked for"));
     }
-    let date = row.date.when().ok_or_else(|| bad("has no usable date"))?;
+    let date = row
+        .date
+        .when()
+        .filter(|_| !row.date.is_month())
+        .ok_or_else(|| bad("has no usable date"))?;
     let amount = row
         .amount
         .amount()
@@ -173,7 +180,8 @@ fn direction(kind: Field<'_>, amount: Amount, account: AccountType) -> (Directio
     let told = match kind.text().as_deref() {
         Some("DEBIT") => Direction::Debit,
         Some("CREDIT") => Direction::Credit,
-        _ => by_sign,
+        // A word that we do not know may mean either; that the sign was followed is counted.
+        _ => return (by_sign, kind.is_given()),
     };
     (told, told != by_sign && !amount.is_zero())
 }
@@ -234,15 +242,12 @@ fn shop(merchant: &wire::Merchant<'_>) -> Option<Counterparty> {
 fn card(metadata: Field<'_>) -> Option<CardDetails> {
     let metadata: wire::CreditCardMetadata<'_> = metadata.object()?;
     let found = CardDetails {
-        masked_number: masked(metadata.card_number),
-        instalment: metadata
-            .installment_number
-            .whole()
-            .filter(|number| *number > 0),
-        instalments: metadata
-            .total_installments
-            .whole()
-            .filter(|number| *number > 0),
+        masked_number: metadata
+            .card_number
+            .text()
+            .and_then(|number| mask_card(&number)),
+        instalment: instalment(metadata.installment_number),
+        instalments: instalment(metadata.total_installments),
         total_amount: metadata.total_amount.amount().map(Amount::magnitude),
         purchase_date: metadata.purchase_date.day(),
         bill_id: metadata.bill_id.identifier(),
@@ -253,6 +258,12 @@ fn card(metadata: Field<'_>) -> Option<CardDetails> {
             .map(|code| format!("{code:0>4}")),
     };
     (found != CardDetails::default()).then_some(found)
+}
+
+fn instalment(number: Field<'_>) -> Option<u32> {
+    number
+        .whole()
+        .filter(|number| (1..=MAX_INSTALMENTS).contains(number))
 }
 
 fn masked(number: Field<'_>) -> Option<String> {

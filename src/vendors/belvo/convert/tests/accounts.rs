@@ -164,7 +164,7 @@ fn a_number_is_masked_wherever_it_comes_from() {
         (json!("24550245"), json!("6272/1"), Some("****0245")),
         (json!(24_550_245), json!(null), Some("****0245")),
         (json!(null), json!("6272/24550245-7"), Some("****2457")),
-        (json!(null), json!("8670"), Some("****8670")),
+        (json!(null), json!("8670"), None),
         (json!(null), json!("8670,1234"), None),
         (json!("123"), json!("6272/24550245"), None),
         (json!(null), json!(null), None),
@@ -172,6 +172,11 @@ fn a_number_is_masked_wherever_it_comes_from() {
         let members = json!({"number": number, "public_identification_value": public});
         assert_eq!(read(&members).masked_number.as_deref(), masked, "{members}");
     }
+    // Of a card, its last digits are all that is known.
+    let card = json!({
+        "category": "CREDIT_CARD", "number": null, "public_identification_value": "8670",
+    });
+    assert_eq!(read(&card).masked_number.as_deref(), Some("****8670"));
 }
 
 #[test]

@@ -323,12 +323,20 @@ fn foreign_money_is_also_told_in_the_accounts_own() {
 
     for members in [
         json!({"currency": "BRL"}),
-        json!({"account": {"id": ACCOUNT, "currency": null}}),
         json!({"local_currency_amount": null}),
     ] {
         let row = read(&with(abroad.clone(), &members));
         assert_eq!(row.amount_in_account_currency, None, "{members}");
     }
+    // What the account counts in need not be known to know that this is it.
+    let unknown = json!({"account": {"id": ACCOUNT, "currency": null}});
+    let row = read(&with(abroad.clone(), &unknown));
+    assert_eq!(row.amount_in_account_currency, Some(amount_of("-109.42")));
+    let unreadable = json!({"local_currency_amount": "a lot"});
+    assert_eq!(
+        refused(&with(abroad.clone(), &unreadable)),
+        "no readable local amount"
+    );
 }
 
 #[test]
@@ -467,16 +475,15 @@ fn a_counterparty_is_masked_where_it_is_read() {
 
 #[test]
 fn a_row_of_another_account_is_quarantined() {
-    for (account, reason) in [
-        (
-            json!({"id": "11111111-2222-4333-8444-555555555555"}),
-            "belongs to another account",
-        ),
-        (json!({"id": null}), "no account"),
-        (json!(null), "no account"),
-        (json!(ACCOUNT), "no account"),
-    ] {
-        assert_eq!(refused(&json!({ "account": account })), reason, "{account}");
+    let other = json!({"account": {"id": "11111111-2222-4333-8444-555555555555"}});
+    assert_eq!(refused(&other), "belongs to another account");
+    // A listing is of one account, so a row of it need not name it; a row by its name has to.
+    for account in [json!({"id": null}), json!(null), json!(ACCOUNT)] {
+        let members = json!({ "account": account });
+        assert_eq!(read(&members).account_vendor_id, ACCOUNT, "{account}");
+        let row = with(pix(), &members).to_string();
+        let alone = transaction(row.as_bytes(), asked()).unwrap();
+        assert_eq!(alone.quarantined[0].reason, "no account", "{account}");
     }
 }
 

@@ -165,14 +165,14 @@ fn the_type_decides_the_sign_and_a_sign_that_contradicts_is_counted() {
         // A refund, or the payment of a bill.
         (Card, json!("CREDIT"), "-10", "10.00", 0),
         (Card, json!("CREDIT"), "10", "10.00", 1),
-        // Without a type, or with one that nobody knows, the sign decides.
+        // Without a type the sign decides; that it does against a type that nobody knows is counted.
         (Bank, json!(null), "-10", "-10.00", 0),
         (Bank, json!(null), "10", "10.00", 0),
-        (Bank, json!("TRANSFER"), "-10", "-10.00", 0),
-        (Bank, json!({}), "10", "10.00", 0),
+        (Bank, json!("TRANSFER"), "-10", "-10.00", 1),
+        (Bank, json!({}), "10", "10.00", 1),
         (Card, json!(null), "10", "-10.00", 0),
         (Card, json!(null), "-10", "10.00", 0),
-        (Card, json!("debit"), "-10", "10.00", 0),
+        (Card, json!("debit"), "-10", "10.00", 1),
         // Other accounts are like bank accounts.
         (Loan, json!(null), "-10", "-10.00", 0),
         (Investment, json!("CREDIT"), "-10", "10.00", 1),
@@ -238,7 +238,6 @@ fn a_day_is_the_day_in_brazil() {
         ("2026-09-01T00:00:00.001Z", "2026-08-31"),
         ("2026-09-02", "2026-09-02"),
         ("2026-09-02T23:59:59", "2026-09-02"),
-        ("2026-09", "2026-09-01"),
     ] {
         let row = bank(&with(pix(), "date", json!(date)));
         assert_eq!(row.civil_date.to_string(), day, "{date}");
@@ -372,6 +371,11 @@ fn a_row_that_can_not_be_used_is_put_aside_with_its_reason() {
             without(pix(), "accountId"),
             Some("tx-1"),
             "is not of the account that was asked for",
+        ),
+        (
+            with(pix(), "date", json!("2026-09")),
+            Some("tx-1"),
+            "has no usable date",
         ),
         (
             with(pix(), "date", json!("soon")),
