@@ -25,7 +25,7 @@ pub(super) struct Key {
 }
 
 /// So that keys which nobody uses any more do not pile up for ever.
-const KEYS_KEPT: usize = 10_000;
+pub(super) const KEYS_KEPT: usize = 10_000;
 
 impl World {
     pub(super) fn authenticate(&mut self, ask: &Ask<'_>, now: DateTime<Utc>) -> Answer {
@@ -72,8 +72,10 @@ impl World {
             })),
             URL_SAFE_NO_PAD.encode(self.chance.uuid()),
         );
-        if self.keys.len() >= KEYS_KEPT {
+        if self.keys.len() >= self.keys_before_sweep {
             self.keys.retain(|_, key| key.expires > now);
+            // Twice what is left, or each of many living keys would be looked at for every new one.
+            self.keys_before_sweep = KEYS_KEPT.max(2 * self.keys.len());
         }
         self.keys.insert(key.clone(), Key { client, expires });
         key

@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 use self::{
     accounts::Account,
-    auth::{Application, Key},
+    auth::{Application, KEYS_KEPT, Key},
     items::Item,
     settings::Settings,
     shape::{connector, connectors, listing, refusal},
@@ -44,6 +44,8 @@ pub(super) struct World {
     settings: Settings,
     applications: BTreeMap<String, Application>,
     keys: HashMap<String, Key>,
+    /// How many keys there may be before those that are over are removed.
+    keys_before_sweep: usize,
     items: BTreeMap<Uuid, Item>,
     accounts: BTreeMap<Uuid, Account>,
     webhooks: BTreeMap<Uuid, Webhook>,
@@ -57,6 +59,7 @@ impl World {
             settings: Settings::default(),
             applications: BTreeMap::new(),
             keys: HashMap::new(),
+            keys_before_sweep: KEYS_KEPT,
             items: BTreeMap::new(),
             accounts: BTreeMap::new(),
             webhooks: BTreeMap::new(),
