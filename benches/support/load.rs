@@ -1,0 +1,250 @@
+//! The load client: some clients, each with a connection of its own that it keeps, each asking again
+//! as soon as it was answered.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use http_body_util::{BodyExt as _, Full};
+use hyper::{
+    Method, Request, StatusCode,
+    body::Bytes,
+    client::conn::http1::{self, SendRequest},
+    header::{self, HeaderName, HeaderValue},
+};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::{net::TcpStream, task::JoinSet};
+
+use super::{Failure, machine::OthersAtWork};
+
+/// One request, and what a good answer to it is.
+#[derive(Clone)]
+pub(crate) struct Step {
+    method: Method,
+    path: String,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    body: Bytes,
+    status: StatusCode,
+    contains: &'static str,
+}
+
+impl Step {
+    pub(crate) fn get(path: impl Into<String>) -> Self {
+        Self {
+            method: Method::GET,
+            path: path.into(),
+            headers: Vec::new(),
+            body: Bytes::new(),
+            status: StatusCode::OK,
+            contains: "",
+        }
+    }
+
+    pub(crate) fn send(method: Method, path: impl Into<String>, body: &Value) -> Self {
+        let json = HeaderValue::from_static("application/json");
+        Self {
+            method,
+            headers: vec![(header::CONTENT_TYPE, json)],
+            body: body.to_string().into(),
+            ..Self::get(path)
+        }
+    }
+
+    pub(crate) fn header(mut self, name: HeaderName, value: &str) -> Result<Self, Failure> {
+        self.headers.push((name, value.parse()?));
+        Ok(self)
+    }
+
+    /// Any other status, or a body without this text, ends the benchmark: a refusal would be quick.
+    pub(crate) fn expect(mut self, status: StatusCode, contains: &'static str) -> Self {
+        self.status = status;
+        self.contains = contains;
+        self
+    }
+}
+
+/// One connection, kept open.
+pub(crate) struct Line {
+    sender: SendRequest<Full<Bytes>>,
+    host: HeaderValue,
+    /// Moves the bytes, for as long as the line lives.
+    _driver: JoinSet<()>,
+}
+
+impl Line {
+    pub(crate) async fn open(address: SocketAddr) -> Result<Self, Failure> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        let mut driver = JoinSet::new();
+        driver.spawn(async move {
+            // What goes wrong is told to whoever waits for an answer.
+            let _ = connection.await;
+        });
+        Ok(Self {
+            sender,
+            host: address.to_string().parse()?,
+            _driver: driver,
+        })
+    }
+
+    /// Asks once, and answers the body.
+    pub(crate) async fn ask(&mut self, step: &Step) -> Result<Bytes, Failure> {
+        let mut request = Request::builder()
+            .method(&step.method)
+            .uri(&*step.path)
+            .header(header::HOST, &self.host)
+            .body(Full::new(step.body.clone()))?;
+        for (name, value) in &step.headers {
+            request.headers_mut().insert(name, value.clone());
+        }
+        self.sender.ready().await?;
+        let answer = self.sender.send_request(request).await?;
+        let status = answer.status();
+        let body = answer.into_body().collect().await?.to_bytes();
+        let text = String::from_utf8_lossy(&body);
+        if status != step.status || !text.contains(step.contains) {
+            let (method, path) = (&step.method, &step.path);
+            return Err(format!("{method} {path} was answered {status}: {text}").into());
+        }
+        Ok(body)
+    }
+}
+
+/// What is asked of one server: operations of one or more requests, in turn.
+pub(crate) struct Load {
+    address: SocketAddr,
+    operations: Vec<Vec<Step>>,
+    next: AtomicUsize,
+}
+
+/// When to stop: after this many operations or this long, whichever comes first.
+#[derive(Clone, Copy)]
+pub(crate) struct Until {
+    pub(crate) operations: usize,
+    pub(crate) elapsed: Duration,
+}
+
+impl Load {
+    pub(crate) fn new(address: SocketAddr, operations: Vec<Vec<Step>>) -> Arc<Self> {
+        Arc::new(Self {
+            address,
+            operations,
+            next: AtomicUsize::new(0),
+        })
+    }
+
+    /// Runs operations with that many clients, and measures each.
+    pub(crate) async fn run(
+        self: &Arc<Self>,
+        clients: usize,
+        until: Until,
+    ) -> Result<Sample, Failure> {
+        let mut lines = Vec::new();
+        for _ in 0..clients {
+            lines.push(Line::open(self.address).await?);
+        }
+        let started = Arc::new(AtomicUsize::new(0));
+        let others = OthersAtWork::begin();
+        let start = Instant::now();
+        let mut running = JoinSet::new();
+        for mut line in lines {
+            let (load, started) = (Arc::clone(self), Arc::clone(&started));
+            running.spawn(async move {
+                let mut latencies = Vec::new();
+                while start.elapsed() < until.elapsed
+                    && started.fetch_add(1, Ordering::Relaxed) < until.operations
+                {
+                    let turn = load.next.fetch_add(1, Ordering::Relaxed);
+                    let asked_at = Instant::now();
+                    for step in &load.operations[turn % load.operations.len()] {
+                        line.ask(step).await?;
+                    }
+                    latencies.push(asked_at.elapsed());
+                }
+                Ok::<_, Failure>(latencies)
+            });
+        }
+        let mut latencies = Vec::new();
+        while let Some(one) = running.join_next().await {
+            latencies.extend(one??);
+        }
+        let elapsed = start.elapsed();
+        latencies.sort_unstable();
+        Ok(Sample {
+            latencies,
+            elapsed,
+            others: others.end(elapsed),
+        })
+    }
+}
+
+/// What a run came to.
+pub(crate) struct Sample {
+    /// From the shortest to the longest.
+    latencies: Vec<Duration>,
+    elapsed: Duration,
+    /// How much of the machine went elsewhere, in hundredths of a core; `None` where it can't be told.
+    pub(crate) others: Option<u128>,
+}
+
+impl Sample {
+    /// The latency that this many thousandths of the operations stay within.
+    pub(crate) fn within(&self, thousandths: usize) -> Duration {
+        let rank = (self.latencies.len() * thousandths).div_ceil(1000);
+        let found = self.latencies.get(rank.saturating_sub(1));
+        found.copied().unwrap_or_default()
+    }
+
+    /// How many operations were finished in a second.
+    pub(crate) fn rate(&self) -> u128 {
+        let finished = u128::try_from(self.latencies.len()).unwrap_or(u128::MAX);
+        finished * 1_000_000 / self.elapsed.as_micros().max(1)
+    }
+
+    /// Whether nobody else worked while this was measured, as far as can be told.
+    pub(crate) fn is_quiet(&self) -> bool {
+        /// A tenth of a core.
+        const MOST: u128 = 10;
+        self.others.is_none_or(|others| others <= MOST)
+    }
+
+    /// The columns of the table.
+    pub(crate) fn columns(&self) -> Columns<'_> {
+        Columns(self)
+    }
+}
+
+/// Operations a second, p50, p99 and the longest in milliseconds, cores that others took.
+pub(crate) struct Columns<'a>(&'a Sample);
+
+impl fmt::Display for Columns<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(sample) = self;
+        write!(f, "{:>7}", sample.rate())?;
+        for thousandths in [500, 990, 1000] {
+            write!(f, " {:>8}", millis(sample.within(thousandths)))?;
+        }
+        match sample.others {
+            Some(others) => write!(f, " {:>8}", hundredths(others)),
+            None => write!(f, " {:>8}", "?"),
+        }
+    }
+}
+
+/// A duration in milliseconds, with two decimals.
+pub(crate) fn millis(duration: Duration) -> String {
+    hundredths(duration.as_micros() / 10)
+}
+
+/// A number of hundredths, as a decimal.
+pub(crate) fn hundredths(number: u128) -> String {
+    format!("{}.{:02}", number / 100, number % 100)
+}

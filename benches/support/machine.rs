@@ -1,0 +1,115 @@
+//! The machine, and who else keeps it busy.
+
+use std::{
+    collections::HashMap,
+    fs,
+    io::Write as _,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use super::Failure;
+
+/// Linux counts the time of processes in hundredths of a second, whatever its own clock does.
+const TICKS_PER_SECOND: u128 = 100;
+
+/// The processor and how many of it there are.
+pub(crate) fn processor() -> String {
+    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
+        .map_or("unknown processor", |(_, model)| model.trim());
+    format!("{cores} cores, {model}")
+}
+
+/// How long the disk below `directory` takes to keep eight kilobytes, half of the times.
+pub(crate) fn time_of_a_sync(directory: &Path) -> Result<Duration, Failure> {
+    let mut file = tempfile::tempfile_in(directory)?;
+    let mut taken = Vec::new();
+    for _ in 0..200 {
+        let begin = Instant::now();
+        file.write_all(&[7; 8192])?;
+        file.sync_data()?;
+        taken.push(begin.elapsed());
+    }
+    taken.sort_unstable();
+    Ok(taken[taken.len() / 2])
+}
+
+/// Watches how much processor time goes to processes that are neither this one nor below it.
+///
+/// Interrupts are left out: those of this benchmark's own packets belong to no process.
+pub(crate) struct OthersAtWork(Option<Ticks>);
+
+struct Ticks {
+    all: u128,
+    own: u128,
+}
+
+impl OthersAtWork {
+    pub(crate) fn begin() -> Self {
+        Self(Ticks::now())
+    }
+
+    /// What others took since, in hundredths of a core.
+    pub(crate) fn end(self, elapsed: Duration) -> Option<u128> {
+        let (before, after) = (self.0?, Ticks::now()?);
+        let all = after.all.saturating_sub(before.all);
+        let own = after.own.saturating_sub(before.own);
+        let micros = all.saturating_sub(own) * 1_000_000 / TICKS_PER_SECOND;
+        Some(micros * 100 / elapsed.as_micros().max(1))
+    }
+}
+
+impl Ticks {
+    fn now() -> Option<Self> {
+        let stat = fs::read_to_string("/proc/stat").ok()?;
+        // user, nice and system are the first three of the line.
+        let all = sum(stat
+            .lines()
+            .next()?
+            .split_ascii_whitespace()
+            .skip(1)
+            .take(3))?;
+        Some(Self { all, own: own()? })
+    }
+}
+
+/// What this process and all below it took, with those that have ended.
+fn own() -> Option<u128> {
+    let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
+    let mut taken = HashMap::new();
+    for entry in fs::read_dir("/proc").ok()?.flatten() {
+        let Some(id) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
+        // It may have ended since it was listed.
+        let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else {
+            continue;
+        };
+        // The name comes second, in parentheses, and may hold anything.
+        let (_, fields) = stat.rsplit_once(')')?;
+        let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
+        let parent = fields.get(1)?.parse().ok()?;
+        children.entry(parent).or_default().push(id);
+        // utime, stime, and both of the children that were waited for.
+        taken.insert(id, sum(fields.get(11..15)?.iter().copied())?);
+    }
+    let mut total = 0;
+    let mut open = vec![std::process::id()];
+    while let Some(id) = open.pop() {
+        total += taken.get(&id).copied().unwrap_or_default();
+        open.extend(children.remove(&id).unwrap_or_default());
+    }
+    Some(total)
+}
+
+fn sum<'a>(numbers: impl Iterator<Item = &'a str>) -> Option<u128> {
+    numbers.map(|number| number.parse::<u128>().ok()).sum()
+}
