@@ -20,7 +20,7 @@ mod webhook_tokens;
 use std::time::Duration;
 
 use sqlx::{
-    AssertSqlSafe, PgPool, Postgres, Transaction,
+    AssertSqlSafe, Connection as _, PgPool, Postgres, Transaction,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
@@ -43,8 +43,12 @@ const APP_ROLE: &str = "discovery_app";
 const SYSTEM_ROLE: &str = "discovery_system";
 /// Work that crosses tenants is rare and short.
 const SYSTEM_CONNECTIONS: u32 = 2;
-/// Those who draw from one bucket wait for each other anyway.
-const BUDGET_CONNECTIONS: u32 = 2;
+/// Those who draw from one bucket wait for each other, but only while the statement runs, and not
+/// while its answer is on its way or the pool looks after the connection.
+const BUDGET_CONNECTIONS: u32 = 4;
+/// A connection that rested for longer is tried before it is used. Each is tried when it comes back
+/// anyway, so a shorter rest is not worth a round trip.
+const TRIED_AFTER: Duration = Duration::from_secs(1);
 
 /// How to reach the database.
 #[derive(Clone, Debug)]
@@ -83,6 +87,15 @@ impl Store {
             PgPoolOptions::new()
                 .max_connections(most)
                 .acquire_timeout(acquire_timeout)
+                .test_before_acquire(false)
+                .before_acquire(|connection, meta| {
+                    Box::pin(async move {
+                        if meta.idle_for > TRIED_AFTER {
+                            connection.ping().await?;
+                        }
+                        Ok(true)
+                    })
+                })
                 .connect_lazy_with(login.clone().options([
                     // The role is part of the connection, so not even RESET ROLE leads out of it.
                     ("role", role),
