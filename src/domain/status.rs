@@ -137,6 +137,15 @@ impl<State> Finding<State> {
             reason: reason.into(),
         }
     }
+
+    /// Whether it says what is known already.
+    #[must_use]
+    pub fn is(&self, known: &Verdict<State>) -> bool
+    where
+        State: PartialEq,
+    {
+        self.state == known.state && self.reason == known.reason
+    }
 }
 
 /// The status of a connection: four verdicts that do not follow from each other.

@@ -116,10 +116,25 @@ impl Store {
 
     /// Begins a transaction that sees and writes the rows of `tenant` and no others.
     pub async fn begin(&self, tenant: TenantId) -> Result<TenantTx, StorageError> {
+        self.begin_tenant(tenant, "").await
+    }
+
+    /// As [`begin`](Self::begin), for what may be forgotten: the commit does not wait for the disk,
+    /// and a crash of the database within a fraction of a second undoes it.
+    pub async fn begin_forgettable(&self, tenant: TenantId) -> Result<TenantTx, StorageError> {
+        self.begin_tenant(tenant, "; SET LOCAL synchronous_commit = off")
+            .await
+    }
+
+    async fn begin_tenant(
+        &self,
+        tenant: TenantId,
+        settings: &'static str,
+    ) -> Result<TenantTx, StorageError> {
         // One round trip begins the transaction and names the tenant. A UUID prints as hexadecimal
         // digits and dashes, so nothing can be smuggled into the statement.
         let begin = AssertSqlSafe(format!(
-            "BEGIN; SET LOCAL app.tenant_id = '{}'",
+            "BEGIN; SET LOCAL app.tenant_id = '{}'{settings}",
             tenant.0.as_hyphenated()
         ));
         Ok(TenantTx {

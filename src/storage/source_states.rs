@@ -82,45 +82,42 @@ impl TenantTx {
         connection: ConnectionId,
         now: DateTime<Utc>,
     ) -> Result<Result<(), i64>, StorageError> {
-        const MOST: usize = 10;
+        const MOST: i64 = 10;
         let minute = TimeDelta::minutes(1);
-        sqlx::query!(
-            "INSERT INTO source_states
+        let counted = sqlx::query!(
+            "INSERT INTO source_states AS s
                  (tenant_id, connection_id, credential, credential_reason, credential_since,
-                  source, source_reason, source_since)
-             VALUES ($1, $2, 'unknown', 'not_checked_yet', $3, 'unknown', 'not_checked_yet', $3)
-             ON CONFLICT (tenant_id, connection_id) DO NOTHING",
+                  source, source_reason, source_since, recent_tests)
+             VALUES ($1, $2, 'unknown', 'not_checked_yet', $3, 'unknown', 'not_checked_yet', $3,
+                     ARRAY[$3::timestamptz])
+             ON CONFLICT (tenant_id, connection_id) DO UPDATE
+             -- One of the future was written by a clock that has been set back since.
+             SET recent_tests =
+                     ARRAY(SELECT at FROM unnest(s.recent_tests) AS at WHERE at > $4 AND at <= $3) || $3
+             WHERE (SELECT count(*) FROM unnest(s.recent_tests) AS at WHERE at > $4 AND at <= $3) < $5",
             self.tenant.0,
             connection.0,
-            now
+            now,
+            now - minute,
+            MOST
         )
         .execute(&mut *self.tx)
         .await?;
-        let mut recent = sqlx::query_scalar!(
-            "SELECT recent_tests FROM source_states
-             WHERE tenant_id = $1 AND connection_id = $2 FOR UPDATE",
+        if counted.rows_affected() == 1 {
+            return Ok(Ok(()));
+        }
+        let oldest = sqlx::query_scalar!(
+            "SELECT (SELECT min(at) FROM unnest(recent_tests) AS at WHERE at > $3 AND at <= $4)
+             FROM source_states WHERE tenant_id = $1 AND connection_id = $2",
             self.tenant.0,
-            connection.0
+            connection.0,
+            now - minute,
+            now
         )
         .fetch_one(&mut *self.tx)
         .await?;
-        // One of the future was written by a clock that has been set back since.
-        recent.retain(|at| *at <= now && now - *at < minute);
-        if recent.len() >= MOST {
-            let free_at = recent.iter().min().map_or(now, |oldest| *oldest + minute);
-            return Ok(Err((free_at - now).num_seconds() + 1));
-        }
-        recent.push(now);
-        sqlx::query!(
-            "UPDATE source_states SET recent_tests = $3
-             WHERE tenant_id = $1 AND connection_id = $2",
-            self.tenant.0,
-            connection.0,
-            &recent
-        )
-        .execute(&mut *self.tx)
-        .await?;
-        Ok(Ok(()))
+        let free_at = oldest.map_or(now, |oldest| oldest + minute);
+        Ok(Err((free_at - now).num_seconds() + 1))
     }
 
     /// Writes what a look at the vendor found; what is `None` stays as it was. A verdict that stays
