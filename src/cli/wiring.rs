@@ -206,7 +206,7 @@ fn vendor_client(config: &Config, vendor: Vendor) -> Result<Client, Failure> {
             .cloned()
             .map(HostOrNet::Host)
             .collect(),
-        proxy: None,
+        proxy: config.vendors.proxy.clone().map(|proxy| proxy.0),
     })?)
 }
 

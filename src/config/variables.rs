@@ -271,6 +271,11 @@ variables! {
     EGRESS_GROUP = Variable::new("DISCOVERY_EGRESS_GROUP", "name of the address that the vendors see; processes with the same one share the vendors' rate limits")
         .expects("a name of 1 to 100 characters")
         .default("default");
+    /// The proxy on the way out.
+    VENDOR_PROXY = Variable::new("DISCOVERY_VENDOR_PROXY", "proxy through which the vendors are reached; it then resolves and judges their addresses")
+        .secret()
+        .expects("an http or https URL")
+        .like("http://user:password@proxy.internal:3128");
     /// The proxies in front.
     TRUSTED_PROXIES = Variable::new("DISCOVERY_TRUSTED_PROXIES", "proxies whose `X-Forwarded-For` is believed")
         .expects(NETWORKS)

@@ -1,13 +1,16 @@
 //! The aggregators: where their APIs are, and how their webhooks prove whence they come.
 
+use std::fmt;
+
 use ipnet::IpNet;
+use url::Url;
 
 use super::{
     reader::Reader,
     variables::{
         BELVO_HOSTS, BELVO_RATE_LIMIT, BELVO_WEBHOOK_HEADER, BELVO_WEBHOOK_HMAC_SECRET,
         BELVO_WEBHOOK_IPS, EGRESS_GROUP, PLUGGY_HOSTS, PLUGGY_RATE_LIMIT, PLUGGY_WEBHOOK_HEADER,
-        PLUGGY_WEBHOOK_HMAC_SECRET, PLUGGY_WEBHOOK_IPS, Variable,
+        PLUGGY_WEBHOOK_HMAC_SECRET, PLUGGY_WEBHOOK_IPS, VENDOR_PROXY, Variable,
     },
 };
 use crate::domain::{host_rule::HostRule, secret::SecretText, vendor::Vendor};
@@ -21,6 +24,18 @@ pub struct Vendors {
     pub belvo: VendorConfig,
     /// Who shares the vendors' rate limits with this process.
     pub egress_group: String,
+    /// The proxy through which the vendors are reached.
+    pub proxy: Option<ProxyUrl>,
+}
+
+/// The URL of a proxy, which may hold a password.
+#[derive(Clone)]
+pub struct ProxyUrl(pub Url);
+
+impl fmt::Debug for ProxyUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ProxyUrl").field(&self.0.host_str()).finish()
+    }
 }
 
 /// The settings of one vendor.
@@ -83,10 +98,12 @@ impl Vendors {
             &BELVO_WEBHOOK_HEADER,
         );
         let egress_group = reader.parsed(&EGRESS_GROUP, group);
+        let proxy = reader.parsed(&VENDOR_PROXY, proxy);
         Some(Self {
             pluggy: pluggy?,
             belvo: belvo?,
             egress_group: egress_group?,
+            proxy,
         })
     }
 }
@@ -120,6 +137,14 @@ fn rate(text: &str) -> Result<u32, &'static str> {
         .ok()
         .filter(|rate| (10..=1_000_000).contains(rate))
         .ok_or("is not a number from 10 to 1000000")
+}
+
+fn proxy(text: &str) -> Result<ProxyUrl, &'static str> {
+    let url = Url::parse(text.trim()).map_err(|_| "is not a URL")?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err("is not an http or https URL");
+    }
+    Ok(ProxyUrl(url))
 }
 
 fn group(text: &str) -> Result<String, &'static str> {

@@ -169,6 +169,14 @@ const CASES: &[Case] = &[
         &[("a\nb", "is not a name")],
     ),
     (
+        "DISCOVERY_VENDOR_PROXY",
+        &["http://proxy.internal:3128", "https://u:p@proxy.internal"],
+        &[
+            ("proxy.internal:3128", "is not an http or https URL"),
+            ("not a url", "is not a URL"),
+        ],
+    ),
+    (
         "DISCOVERY_TRUSTED_PROXIES",
         &["none", "10.0.0.0/8"],
         &[("proxy", NO_NET)],
@@ -332,6 +340,7 @@ fn no_secret_is_ever_shown() {
         ("DISCOVERY_BELVO_WEBHOOK_HMAC_SECRET", "canary"),
         ("DISCOVERY_PLUGGY_WEBHOOK_HEADER", "Name: canary"),
         ("DISCOVERY_BELVO_WEBHOOK_HEADER", "Name: canary"),
+        ("DISCOVERY_VENDOR_PROXY", "http://u:canary@proxy.internal"),
     ]);
     let secrets = VARIABLES.iter().filter(|variable| variable.is_secret());
     assert!(

@@ -144,8 +144,7 @@ fn the_reason_is_the_vendors_own_word_where_it_has_one() {
 fn every_row_of_the_table_can_be_reached() {
     for (index, (at, status, says, kind)) in TABLE.iter().enumerate() {
         let from = match at {
-            At::Any => Transactions,
-            At::Data => Transactions,
+            At::Any | At::Data => Transactions,
             At::Only(endpoint) => *endpoint,
         };
         let status = match status {
