@@ -11,6 +11,9 @@ use crate::{
     vendors::budget::{Bucket, Budget, BudgetError, Share},
 };
 
+/// How long the limiter may take to answer.
+const ANSWER: Duration = Duration::from_secs(1);
+
 /// How many requests each vendor allows in its window, in each of its buckets.
 pub type RateLimits = BTreeMap<Vendor, u32>;
 
@@ -50,10 +53,14 @@ impl SharedBudget {
         }
         let deadline = Instant::now() + patience;
         loop {
-            let answer = self
+            let taking = self
                 .store
-                .take_budget(&self.egress_group, bucket.as_str(), pace)
-                .await;
+                .take_budget(&self.egress_group, bucket.as_str(), pace);
+            // A limiter that takes longer than the call itself may take is none.
+            let Ok(answer) = tokio::time::timeout(ANSWER, taking).await else {
+                tracing::warn!(bucket = bucket.as_str(), "the rate limiter does not answer");
+                return Err(BudgetError::Unavailable);
+            };
             let wait = match answer {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(wait)) => wait,

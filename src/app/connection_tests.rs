@@ -43,6 +43,7 @@ impl App {
         vendor: Vendor,
         name: &ConfigName,
     ) -> Result<TestOutcome, AppError> {
+        let deadline = Instant::now() + IN_ALL;
         let aggregator = self.aggregator(vendor)?;
         // All that it writes is the count of a minute.
         let mut tx = self.0.parts.store.begin_forgettable(caller.tenant).await?;
@@ -61,7 +62,11 @@ impl App {
 
         let verification =
             match self.access_for_test(caller, &connection, &stored.credential, stored.key)? {
-                Ok(access) => aggregator.verify(&access).await,
+                Ok(access) => {
+                    let deadline = Some(deadline);
+                    let access = Access { deadline, ..access };
+                    aggregator.verify(&access).await
+                }
                 Err(refused) => Verification {
                     credential: Err(refused),
                     source: None,
@@ -121,7 +126,7 @@ impl App {
             account_ref: connection.account_ref.clone(),
             patience: PATIENCE,
             call_timeout: CALL,
-            deadline: Some(Instant::now() + IN_ALL),
+            deadline: None,
             share: Share::Half,
         }))
     }

@@ -16,7 +16,7 @@ use crate::{
         random::{OsRandom, Random},
         vendor::Vendor,
     },
-    net::{Call, Client, NetConfig, Request},
+    net::{Call, Request},
     storage::Store,
     telemetry::with_causes,
     vault::Vault,
@@ -204,23 +204,21 @@ async fn check_database(
     )
 }
 
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Any answer will do: what is asked is whether the way is open.
 async fn check_vendors(report: &mut Report, config: &Config) -> Result<(), Failure> {
-    let client = Client::new(NetConfig {
-        connect_timeout: Duration::from_secs(5),
-        total_timeout: Duration::from_secs(10),
-        body_cap: 1024 * 1024,
-        exemptions: Vec::new(),
-        proxy: None,
-    })?;
     for vendor in Vendor::ALL {
+        // The very client that the server would use.
+        let client = wiring::vendor_client(config, vendor)?;
         for host in &config.vendors.of(vendor).hosts {
             let url = Url::parse(&format!("https://{host}/"))?;
             let call = Call {
                 peer: vendor.as_str(),
                 name: "reach",
             };
-            let answer = client.send(Request::get(call, url)).await;
+            let answer = client.send(Request::get(call, url).timeout(PATIENCE)).await;
             report.line(
                 &format!("{vendor} at {host}"),
                 answer

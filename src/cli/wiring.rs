@@ -195,7 +195,7 @@ fn aggregators(
 
 /// The client for a vendor's hosts. A host that was listed by its address may be dialled there,
 /// whatever address that is.
-fn vendor_client(config: &Config, vendor: Vendor) -> Result<Client, Failure> {
+pub(super) fn vendor_client(config: &Config, vendor: Vendor) -> Result<Client, Failure> {
     let listed = config.vendors.of(vendor).hosts.iter();
     Ok(Client::new(NetConfig {
         connect_timeout: Duration::from_secs(3),

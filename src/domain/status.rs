@@ -57,7 +57,7 @@ verdicts!(
         Throttled = "throttled",
         /// It could not be asked.
         Unreachable = "unreachable",
-        /// It was not asked yet.
+        /// It was not asked yet, or what it was asked says nothing of the credential.
         Unknown = "unknown",
     }
 );

@@ -39,7 +39,7 @@ impl Store {
                    -- was granted since is not known, so just one is.
                    SET busy_until = $3 + greatest(clock_timestamp(),
                            CASE WHEN b.busy_until > clock_timestamp() + $5
-                                THEN clock_timestamp() + $4 - $3 ELSE b.busy_until END)
+                                THEN clock_timestamp() + $5 - $3 ELSE b.busy_until END)
                    WHERE b.busy_until > clock_timestamp() + $5
                       OR greatest(b.busy_until, clock_timestamp()) + $3
                          <= clock_timestamp() + $4::interval

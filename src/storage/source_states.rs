@@ -91,15 +91,17 @@ impl TenantTx {
              VALUES ($1, $2, 'unknown', 'not_checked_yet', $3, 'unknown', 'not_checked_yet', $3,
                      ARRAY[$3::timestamptz])
              ON CONFLICT (tenant_id, connection_id) DO UPDATE
-             -- One of the future was written by a clock that has been set back since.
+             -- What is far ahead was written by a clock that has been set back since; what is a
+             -- little ahead, by a request that was a little faster.
              SET recent_tests =
-                     ARRAY(SELECT at FROM unnest(s.recent_tests) AS at WHERE at > $4 AND at <= $3) || $3
-             WHERE (SELECT count(*) FROM unnest(s.recent_tests) AS at WHERE at > $4 AND at <= $3) < $5",
+                     ARRAY(SELECT at FROM unnest(s.recent_tests) AS at WHERE at > $4 AND at < $6) || $3
+             WHERE (SELECT count(*) FROM unnest(s.recent_tests) AS at WHERE at > $4 AND at < $6) < $5",
             self.tenant.0,
             connection.0,
             now,
             now - minute,
-            MOST
+            MOST,
+            now + minute
         )
         .execute(&mut *self.tx)
         .await?;
@@ -107,12 +109,12 @@ impl TenantTx {
             return Ok(Ok(()));
         }
         let oldest = sqlx::query_scalar!(
-            "SELECT (SELECT min(at) FROM unnest(recent_tests) AS at WHERE at > $3 AND at <= $4)
+            "SELECT (SELECT min(at) FROM unnest(recent_tests) AS at WHERE at > $3 AND at < $4)
              FROM source_states WHERE tenant_id = $1 AND connection_id = $2",
             self.tenant.0,
             connection.0,
             now - minute,
-            now
+            now + minute
         )
         .fetch_one(&mut *self.tx)
         .await?;

@@ -365,6 +365,34 @@ async fn a_pair_that_was_refused_rests_a_while() {
     assert_eq!(authentications(&bench).await, 2);
 }
 
+#[tokio::test]
+async fn a_live_test_that_fails_in_passing_leaves_the_key_alone() {
+    let bench = Bench::of("pluggy").await;
+    bench.client.accounts(&bench.access).await.unwrap();
+    let down = json!({"vendor": "pluggy", "path": "/auth", "fault": {"kind": "unavailable"}});
+    bench.vendors.fault(&down).await;
+    let found = bench.client.verify(&bench.access).await;
+    assert_eq!(found.credential.unwrap_err().kind, ErrorKind::VendorFault);
+    bench.vendors.calls().await;
+    bench.client.accounts(&bench.access).await.unwrap();
+    assert_eq!(authentications(&bench).await, 0);
+}
+
+#[tokio::test]
+async fn those_who_wait_for_a_key_share_the_failure() {
+    let bench = Bench::of("pluggy").await;
+    let down = json!({"vendor": "pluggy", "path": "/auth", "fault": {"kind": "unavailable"}});
+    bench.vendors.fault(&down).await;
+    let reads = (0..20).map(|_| bench.client.accounts(&bench.access));
+    for read in futures_util::future::join_all(reads).await {
+        assert_eq!(read.unwrap_err().kind, ErrorKind::VendorFault);
+    }
+    assert_eq!(authentications(&bench).await, 1);
+    bench.vendors.no_faults().await;
+    bench.clock.advance(TimeDelta::seconds(2));
+    bench.client.accounts(&bench.access).await.unwrap();
+}
+
 async fn authentications(bench: &Bench) -> usize {
     let calls = bench.vendors.calls().await;
     calls.iter().filter(|call| *call == "POST /auth").count()

@@ -215,7 +215,9 @@ impl Pluggy {
         let mut page = 1;
         loop {
             let (accounts, pages) = match self.page_of_accounts(access, page).await {
-                Err(unknown) if is_unknown(&unknown) => break,
+                Err(unknown) if page == 1 && is_unknown(&unknown) => break,
+                // Some of the accounts are not all of them.
+                Err(lost) if is_unknown(&lost) => return Err(error(ErrorKind::Malformed)),
                 other => other?,
             };
             listed.accounts.extend(accounts.accounts);

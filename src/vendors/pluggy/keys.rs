@@ -99,7 +99,9 @@ impl Keys {
                     if entry.is_some_and(|entry| is_current(entry.value())) {
                         return Ok(Op::Nop);
                     }
-                    Ok::<_, VendorError>(Op::Put(learn(authenticate.await, now)))
+                    // A failure counts from when it is known, or those who wait would not share it.
+                    let outcome = authenticate.await;
+                    Ok::<_, VendorError>(Op::Put(learn(outcome, self.clock.now())))
                 })
                 .await?
                 .into_entry()
@@ -109,13 +111,19 @@ impl Keys {
         known.into_key()
     }
 
-    /// Takes in what a fresh authentication brought, in place of whatever was known.
+    /// Takes in what a fresh authentication brought, in place of what was known.
     pub(super) async fn put(
         &self,
         base_url: &BaseUrl,
         credential: &Credential,
         outcome: Result<ApiKey, VendorError>,
     ) -> Result<Arc<ApiKey>, VendorError> {
+        // That the vendor could not be asked says nothing of the key that there is.
+        if let Err(error) = &outcome
+            && !is_verdict(error)
+        {
+            return Err(error.clone());
+        }
         let known = learn(outcome, self.clock.now());
         self.known
             .insert(pair(base_url, credential), known.clone())
@@ -142,6 +150,11 @@ impl Keys {
     }
 }
 
+/// Whether the vendor judged the pair, rather than failed to.
+fn is_verdict(error: &VendorError) -> bool {
+    matches!(error.kind, ErrorKind::BadCredential | ErrorKind::Disabled)
+}
+
 /// What is remembered of an authentication: the key, or for how long there is none.
 fn learn(outcome: Result<ApiKey, VendorError>, now: DateTime<Utc>) -> Known {
     match outcome {
@@ -158,9 +171,10 @@ fn learn(outcome: Result<ApiKey, VendorError>, now: DateTime<Utc>) -> Known {
             }
         }
         Err(error) => {
-            let lasts = match error.kind {
-                ErrorKind::BadCredential | ErrorKind::Disabled => REFUSED_FOR,
-                _ => FAILED_FOR,
+            let lasts = if is_verdict(&error) {
+                REFUSED_FOR
+            } else {
+                FAILED_FOR
             };
             Known::Failed {
                 error,

@@ -1,6 +1,7 @@
 //! Testing a connection live, and the verdicts on it.
 
 use chrono::TimeDelta;
+use matcher_discovery::domain::{clock::Clock as _, ids::ConnectionId};
 use serde_json::{Value, json};
 
 use super::aggregator_connections::PATH;
@@ -465,6 +466,27 @@ async fn tests_at_the_same_moment_are_counted_too() {
     for answer in answers.iter().filter(|answer| answer.status != 200) {
         answer.expect_problem(429, "MTCH-0009");
     }
+}
+
+/// Requests read the clock before they wait for each other, so that they come in any order.
+#[tokio::test]
+async fn tests_are_counted_whatever_the_order_of_their_clocks() {
+    let (app, vendors) = TestApp::with_vendors().await;
+    let client = app.client();
+    let path = create(&client, &vendors.connection("belvo", "one")).await;
+    let id: ConnectionId = path.rsplit('/').next().unwrap().parse().unwrap();
+    let mut passed = 0;
+    for number in 0..20 {
+        let now = app.clock.now() - TimeDelta::milliseconds(number);
+        let mut tx = app.store().begin(app.tenant).await.unwrap();
+        passed += i32::from(tx.count_test(id, now).await.unwrap().is_ok());
+        tx.commit().await.unwrap();
+    }
+    assert_eq!(passed, 10);
+    // A clock that is set back by more than that keeps nobody out for long.
+    let earlier = app.clock.now() - TimeDelta::hours(1);
+    let mut tx = app.store().begin(app.tenant).await.unwrap();
+    assert!(tx.count_test(id, earlier).await.unwrap().is_ok());
 }
 
 #[tokio::test]
