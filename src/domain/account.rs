@@ -2,7 +2,12 @@
 
 use std::{fmt, str::FromStr};
 
-use super::money::Amount;
+use chrono::{DateTime, Utc};
+
+use super::{
+    ids::{AccountId, ConnectionId},
+    money::Amount,
+};
 
 /// What kind of account it is; decides how signs are read.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -125,6 +130,21 @@ pub struct Account {
     pub balance: Option<Amount>,
     /// The bank's own identifier; outlives a connection that is made anew.
     pub bank_id: Option<String>,
+}
+
+/// One stored account.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AccountRecord {
+    /// Its identifier.
+    pub id: AccountId,
+    /// The connection it was pulled through.
+    pub connection_id: ConnectionId,
+    /// What was last read of it.
+    pub account: Account,
+    /// When it was first pulled.
+    pub first_seen_at: DateTime<Utc>,
+    /// When a pull last found it changed.
+    pub updated_at: DateTime<Utc>,
 }
 
 /// The last four digits of a number, after a mark that something was left out. A number of no more

@@ -17,6 +17,14 @@ pub enum AuditAction {
     TokenRotated,
     /// Revoked a webhook token.
     TokenRevoked,
+    /// Asked for a pull of a connection.
+    PullRequested,
+    /// Put a pull back into the queue.
+    PullRetried,
+    /// Called a pull off.
+    PullCancelled,
+    /// Asked again for what a webhook had asked for.
+    DeliveryReplayed,
 }
 
 impl AuditAction {
@@ -31,6 +39,10 @@ impl AuditAction {
             Self::TokenMinted => "webhook_token.minted",
             Self::TokenRotated => "webhook_token.rotated",
             Self::TokenRevoked => "webhook_token.revoked",
+            Self::PullRequested => "pull.requested",
+            Self::PullRetried => "pull.retried",
+            Self::PullCancelled => "pull.cancelled",
+            Self::DeliveryReplayed => "delivery.replayed",
         }
     }
 }

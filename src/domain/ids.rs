@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -13,7 +14,13 @@ use super::{
 /// Makes a time-ordered identifier.
 #[must_use]
 pub fn new_uuid(clock: &dyn Clock, random: &dyn Random) -> Uuid {
-    let millis = u64::try_from(clock.now().timestamp_millis()).unwrap_or(0);
+    uuid_at(clock.now(), random)
+}
+
+/// Makes a time-ordered identifier of something that happens at `now`.
+#[must_use]
+pub fn uuid_at(now: DateTime<Utc>, random: &dyn Random) -> Uuid {
+    let millis = u64::try_from(now.timestamp_millis()).unwrap_or(0);
     uuid::Builder::from_unix_timestamp_millis(millis, &random::draw::<10>(random)).into_uuid()
 }
 
@@ -61,4 +68,16 @@ id!(
 id!(
     /// One minted webhook token (the record, not the secret).
     WebhookTokenId
+);
+id!(
+    /// One pull of a connection.
+    PullId
+);
+id!(
+    /// One account behind a connection.
+    AccountId
+);
+id!(
+    /// One transaction.
+    TransactionId
 );

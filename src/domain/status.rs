@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 
+use super::ids::PullId;
 pub use super::source::SourceState;
 
 macro_rules! verdicts {
@@ -156,9 +157,35 @@ pub struct ConnectionStatus {
     /// How the item or link does.
     pub source: Verdict<SourceState>,
     /// Whether webhooks come in.
-    pub webhooks: Verdict<WebhookState>,
+    pub webhooks: WebhookStatus,
     /// Whether the rows are what the vendor has.
-    pub data: Verdict<DataState>,
+    pub data: DataStatus,
+}
+
+/// Whether webhooks come in, and when they did.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct WebhookStatus {
+    /// The verdict.
+    pub verdict: Verdict<WebhookState>,
+    /// When one was last accepted.
+    pub last_accepted_at: Option<DateTime<Utc>>,
+    /// When one was last refused although its token was good, because its source was not accepted.
+    pub last_rejected_at: Option<DateTime<Utc>>,
+}
+
+/// Whether the rows are what the vendor has, and how it is known.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct DataStatus {
+    /// The verdict.
+    pub verdict: Verdict<DataState>,
+    /// When a pull last succeeded.
+    pub last_success_at: Option<DateTime<Utc>>,
+    /// The last pull that came to an end.
+    pub last_pull: Option<PullId>,
+    /// How many rows there are.
+    pub transactions: u64,
+    /// Changes that the last successful pull found and no webhook had announced.
+    pub missed_by_webhooks: u64,
 }
 
 #[cfg(test)]

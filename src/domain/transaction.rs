@@ -1,9 +1,16 @@
 //! Transactions as a vendor tells them, in one language for all vendors.
 
+mod hash;
+mod record;
+
 use std::str::FromStr;
 
 use chrono::{DateTime, NaiveDate, Utc};
 
+pub use self::{
+    hash::{ContentHash, content_hash},
+    record::{TransactionRecord, TransactionVersion},
+};
 use super::{account::Currency, money::Amount};
 
 macro_rules! words {
@@ -82,6 +89,16 @@ pub struct Counterparty {
     pub bank: Option<String>,
 }
 
+impl Counterparty {
+    /// Nobody that is known.
+    pub const NONE: Self = Self {
+        name: None,
+        document_type: None,
+        masked_document: None,
+        bank: None,
+    };
+}
+
 /// What others call the same movement.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct References {
@@ -110,6 +127,19 @@ pub struct CardDetails {
     pub bill_id: Option<String>,
     /// The merchant's category code.
     pub merchant_category: Option<String>,
+}
+
+impl CardDetails {
+    /// Nothing that is known.
+    pub const NONE: Self = Self {
+        masked_number: None,
+        instalment: None,
+        instalments: None,
+        total_amount: None,
+        purchase_date: None,
+        bill_id: None,
+        merchant_category: None,
+    };
 }
 
 /// One transaction, as read from its vendor.

@@ -1,0 +1,623 @@
+//! Pulls: bringing our rows to what the vendor has.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Days, NaiveDate, TimeDelta, Utc};
+
+use super::{
+    event::Hint,
+    ids::{ConnectionId, PullId},
+    vendor::Vendor,
+};
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+        pub enum $name { $($(#[$variant_doc])* $variant,)+ }
+
+        impl $name {
+            /// Every one there is.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// The name on the wire and in the database.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $word,)+ }
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = UnknownWord;
+
+            fn from_str(text: &str) -> Result<Self, UnknownWord> {
+                match text { $($word => Ok(Self::$variant),)+ _ => Err(UnknownWord) }
+            }
+        }
+    };
+}
+
+/// The text is none of the words there are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("is none of the words there are")]
+pub struct UnknownWord;
+
+words!(
+    /// Where a pull is in its life.
+    PullState {
+        /// Waits for a worker.
+        Queued = "queued",
+        /// A worker is at it.
+        Running = "running",
+        /// Failed, and waits for its next attempt.
+        Retrying = "retrying",
+        /// Came to its end.
+        Succeeded = "succeeded",
+        /// Failed for good; can be retried by hand.
+        Failed = "failed",
+        /// Was called off.
+        Cancelled = "cancelled",
+    }
+);
+
+words!(
+    /// What asked for a pull first.
+    PullReason {
+        /// The connection is new, or its credential is.
+        Initial = "initial",
+        /// A webhook.
+        Webhook = "webhook",
+        /// An operator.
+        Manual = "manual",
+        /// The time had come.
+        Sweep = "sweep",
+        /// An operator, for a window of days.
+        Backfill = "backfill",
+    }
+);
+
+impl PullReason {
+    /// The lower, the sooner among those that are due: what somebody waits for goes first.
+    #[must_use]
+    pub fn priority(self) -> i16 {
+        match self {
+            Self::Manual => 10,
+            Self::Initial => 20,
+            Self::Webhook => 30,
+            Self::Sweep => 40,
+            Self::Backfill => 50,
+        }
+    }
+}
+
+/// How much a pull is asked for, beyond what the events name.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Demand {
+    /// Nothing else.
+    Named,
+    /// What is new, and the recent past.
+    Recent,
+    /// Everything that the vendor keeps.
+    Everything,
+}
+
+impl Demand {
+    /// The number in the database.
+    #[must_use]
+    pub fn number(self) -> i16 {
+        match self {
+            Self::Named => 0,
+            Self::Recent => 1,
+            Self::Everything => 2,
+        }
+    }
+
+    /// Reads the number in the database.
+    #[must_use]
+    pub fn of_number(number: i16) -> Self {
+        match number {
+            2.. => Self::Everything,
+            1 => Self::Recent,
+            _ => Self::Named,
+        }
+    }
+}
+
+impl PullReason {
+    /// How much a pull for this reason asks for.
+    #[must_use]
+    pub fn demand(self) -> Demand {
+        match self {
+            Self::Initial => Demand::Everything,
+            Self::Manual | Self::Sweep => Demand::Recent,
+            Self::Webhook | Self::Backfill => Demand::Named,
+        }
+    }
+}
+
+/// How far a pull has come.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Progress {
+    /// Accounts that were read.
+    pub accounts: u32,
+    /// Pages that were written.
+    pub pages: u64,
+    /// Rows that the vendor sent.
+    pub seen: u64,
+    /// Rows that were new.
+    pub inserted: u64,
+    /// Rows that had changed.
+    pub updated: u64,
+    /// Rows that were known already.
+    pub unchanged: u64,
+    /// Rows that were gone.
+    pub deleted: u64,
+    /// Rows that could not be read.
+    pub quarantined: u64,
+    /// Changes that no webhook had announced.
+    pub missed: u64,
+}
+
+/// Why an attempt failed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PullFailure {
+    /// A stable word.
+    pub class: String,
+    /// The same in words; never with data of the vendor.
+    pub message: String,
+}
+
+/// A pull, as an operator sees it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Pull {
+    /// Its identifier.
+    pub id: PullId,
+    /// What is pulled.
+    pub connection: ConnectionId,
+    /// Where it is in its life.
+    pub state: PullState,
+    /// What asked for it first.
+    pub reason: PullReason,
+    /// The days that were asked for.
+    pub window: Option<(NaiveDate, NaiveDate)>,
+    /// How often it was begun.
+    pub attempts: u32,
+    /// When it is tried next, while it waits.
+    pub next_attempt_at: Option<DateTime<Utc>>,
+    /// How far it has come.
+    pub progress: Progress,
+    /// Why its last attempt failed.
+    pub failure: Option<PullFailure>,
+    /// When it was asked for.
+    pub created_at: DateTime<Utc>,
+    /// When it was first begun.
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it came to its end.
+    pub finished_at: Option<DateTime<Utc>>,
+}
+
+/// The recent past, in which banks still change their minds.
+pub const WINDOW_DAYS: u64 = 10;
+/// How far a listing by intake time goes back behind the last one: the vendor's clock and ours, and
+/// rows that became visible late.
+const OVERLAP: TimeDelta = TimeDelta::minutes(30);
+/// How many rows are read one by one before a window is cheaper, for a vendor that can only give
+/// them so.
+const FEW: usize = 20;
+/// How many rows are asked for by name before a window is cheaper.
+const MANY: usize = 2_000;
+
+/// What several events together say may have changed.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Hints {
+    /// Everything was loaded anew.
+    pub full: bool,
+    /// Rows of the recent past changed.
+    pub window: bool,
+    /// There are new rows, taken in since this instant, if one was told. By account; `None` for any.
+    pub created: BTreeMap<Option<String>, Option<DateTime<Utc>>>,
+    /// These rows changed or are gone. By account; `None` for any.
+    pub named: BTreeMap<Option<String>, BTreeSet<String>>,
+}
+
+impl Hints {
+    /// Takes in what one more event says.
+    pub fn merge(&mut self, hint: Hint) {
+        match hint {
+            Hint::Nothing | Hint::Source => {}
+            Hint::Created { account, since } => {
+                self.created
+                    .entry(account)
+                    // What was not told begins at the watermark, where every listing begins anyway.
+                    .and_modify(|known| *known = known.iter().copied().chain(since).min())
+                    .or_insert(since);
+            }
+            Hint::Updated { account, ids } | Hint::Deleted { account, ids } => {
+                self.named.entry(account).or_default().extend(ids);
+            }
+            Hint::Window => self.window = true,
+            Hint::Full => self.full = true,
+        }
+    }
+
+    /// When the new rows of `account` were taken in, if an event told of any.
+    fn created_since(&self, account: &str, watermark: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let told = [None, Some(account.to_owned())];
+        let mut since = told
+            .iter()
+            .filter_map(|key| self.created.get(key))
+            .peekable();
+        since.peek()?;
+        Some(since.fold(watermark, |earliest, told| {
+            told.map_or(earliest, |told| earliest.min(told))
+        }))
+    }
+
+    fn named_in(&self, account: &str) -> BTreeSet<String> {
+        let told = [None, Some(account.to_owned())];
+        let sets = told.iter().filter_map(|key| self.named.get(key));
+        sets.flatten().cloned().collect()
+    }
+}
+
+/// How far an account was read.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Cursor {
+    /// Everything that the vendor took in before this instant was read.
+    pub watermark: Option<DateTime<Utc>>,
+    /// When the recent past was last read as a whole.
+    pub window_at: Option<DateTime<Utc>>,
+    /// When everything was last read.
+    pub full_at: Option<DateTime<Utc>>,
+}
+
+/// One listing to read of an account.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Step {
+    /// What the vendor took in since then.
+    CreatedSince(DateTime<Utc>),
+    /// These rows; those that do not come are gone.
+    Named(Vec<String>),
+    /// These days, both included.
+    Window {
+        /// The first day.
+        from: NaiveDate,
+        /// The last day.
+        to: NaiveDate,
+    },
+    /// Everything that the vendor keeps.
+    Full,
+}
+
+impl Step {
+    /// Whether the listing holds every row there is of its days, so that absence means something.
+    #[must_use]
+    pub fn is_exhaustive(&self) -> bool {
+        matches!(self, Self::Window { .. } | Self::Full)
+    }
+}
+
+/// What a plan is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct PlanInput<'a> {
+    /// Whose account it is.
+    pub vendor: Vendor,
+    /// The connection; spreads what is done by the calendar.
+    pub connection: ConnectionId,
+    /// How much is asked for.
+    pub demand: Demand,
+    /// When the pull was first begun: what an earlier attempt of it has read since is not read again.
+    pub begun_at: DateTime<Utc>,
+    /// The days that were asked for.
+    pub backfill: Option<(NaiveDate, NaiveDate)>,
+    /// What the events say.
+    pub hints: &'a Hints,
+    /// The account, by the vendor's name.
+    pub account: &'a str,
+    /// How far it was read.
+    pub cursor: Cursor,
+    /// The time.
+    pub now: DateTime<Utc>,
+}
+
+/// What to read of an account, in order. What is wider comes last, so that what is new is there
+/// soon.
+#[must_use]
+pub fn plan(input: &PlanInput<'_>) -> Vec<Step> {
+    let PlanInput {
+        hints,
+        cursor,
+        now,
+        demand,
+        begun_at,
+        ..
+    } = *input;
+    let Some(watermark) = cursor.watermark else {
+        return vec![Step::Full];
+    };
+    let overlapped = watermark - OVERLAP;
+    let done = |at: Option<DateTime<Utc>>| at.is_some_and(|at| at >= begun_at);
+    let full = hints.full && !done(cursor.full_at)
+        || demand == Demand::Everything && !done(cursor.full_at)
+        || is_over(cursor.full_at, TimeDelta::days(7), input);
+    let looks_around = demand >= Demand::Recent;
+    let mut window = hints.window && !done(cursor.window_at)
+        || looks_around && !done(cursor.window_at)
+        || is_over(cursor.window_at, TimeDelta::days(1), input);
+    let mut steps = Vec::new();
+
+    let since = hints.created_since(input.account, overlapped);
+    if let Some(since) = since.or(looks_around.then_some(overlapped)) {
+        steps.push(Step::CreatedSince(since));
+        // What Belvo finds by that filter is not promised.
+        window |= input.vendor == Vendor::Belvo;
+    }
+    let named = hints.named_in(input.account);
+    let most = match input.vendor {
+        Vendor::Pluggy => MANY,
+        Vendor::Belvo => FEW,
+    };
+    if named.len() > most {
+        window = true;
+    } else if !named.is_empty() {
+        steps.push(Step::Named(named.into_iter().collect()));
+    }
+    if let Some((from, to)) = input.backfill {
+        steps.push(Step::Window { from, to });
+    }
+    if full {
+        steps.push(Step::Full);
+    } else if window {
+        // A row of tomorrow by our clock is a row of today somewhere.
+        let to = now.date_naive() + Days::new(1);
+        let from = now.date_naive() - Days::new(WINDOW_DAYS);
+        steps.push(Step::Window { from, to });
+    }
+    steps
+}
+
+/// Whether it is time again. Each connection has its own moment within the last tenth of the
+/// interval, so that they do not all come at once.
+fn is_over(last: Option<DateTime<Utc>>, every: TimeDelta, input: &PlanInput<'_>) -> bool {
+    last.is_none_or(|last| input.now >= last + every - jitter(input.connection, every))
+}
+
+/// A stretch of time up to a tenth of `every`, always the same for a connection.
+#[must_use]
+pub fn jitter(connection: ConnectionId, every: TimeDelta) -> TimeDelta {
+    let share = i64::try_from(connection.0.as_u128() % 1000).unwrap_or_default();
+    TimeDelta::milliseconds(every.num_milliseconds() / 10 * share / 1000)
+}
+
+/// How long to wait before attempt number `attempts + 1`: a minute, then twice as long each time, up
+/// to an hour and a half; `chance` (0 to 999) spreads the last third.
+#[must_use]
+pub fn backoff(attempts: u32, chance: u16) -> TimeDelta {
+    let minutes = 1_i64 << attempts.saturating_sub(1).min(7);
+    let full = TimeDelta::minutes(minutes.min(90));
+    full * 2 / 3 + full / 3 * i32::from(chance.min(999)) / 1000
+}
+
+/// How often a pull is tried before it rests in `failed`.
+pub const MAX_ATTEMPTS: u32 = 8;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    fn input(hints: &Hints, cursor: Cursor) -> PlanInput<'_> {
+        PlanInput {
+            vendor: Vendor::Pluggy,
+            connection: ConnectionId(Uuid::nil()),
+            demand: Demand::Named,
+            begun_at: at("2026-03-01T12:00:00Z"),
+            backfill: None,
+            hints,
+            account: "a",
+            cursor,
+            now: at("2026-03-01T12:00:00Z"),
+        }
+    }
+
+    fn fresh() -> Cursor {
+        let at = at("2026-03-01T11:00:00Z");
+        Cursor {
+            watermark: Some(at),
+            window_at: Some(at),
+            full_at: Some(at),
+        }
+    }
+
+    fn hints(events: impl IntoIterator<Item = Hint>) -> Hints {
+        let mut hints = Hints::default();
+        for event in events {
+            hints.merge(event);
+        }
+        hints
+    }
+
+    #[test]
+    fn an_account_that_was_never_read_is_read_whole() {
+        let steps = plan(&input(&Hints::default(), Cursor::default()));
+        assert_eq!(steps, [Step::Full]);
+    }
+
+    #[test]
+    fn new_rows_are_read_from_before_the_watermark_or_from_what_was_told() {
+        let told = |since: &str| {
+            hints([Hint::Created {
+                account: Some("a".to_owned()),
+                since: Some(at(since)),
+            }])
+        };
+        let later = told("2026-03-01T11:59:00Z");
+        assert_eq!(
+            plan(&input(&later, fresh())),
+            [Step::CreatedSince(at("2026-03-01T10:30:00Z"))]
+        );
+        let earlier = told("2026-02-20T00:00:00Z");
+        assert_eq!(
+            plan(&input(&earlier, fresh())),
+            [Step::CreatedSince(at("2026-02-20T00:00:00Z"))]
+        );
+        let elsewhere = hints([Hint::Created {
+            account: Some("b".to_owned()),
+            since: None,
+        }]);
+        assert_eq!(plan(&input(&elsewhere, fresh())), []);
+    }
+
+    #[test]
+    fn named_rows_are_read_by_name_unless_there_are_too_many() {
+        let named = |count: usize| {
+            hints([Hint::Updated {
+                account: None,
+                ids: (0..count).map(|id| format!("{id:05}")).collect(),
+            }])
+        };
+        assert_eq!(
+            plan(&input(&named(2), fresh())),
+            [Step::Named(vec!["00000".to_owned(), "00001".to_owned()])]
+        );
+        let many = named(MANY + 1);
+        let steps = plan(&input(&many, fresh()));
+        assert!(matches!(steps[..], [Step::Window { .. }]), "{steps:?}");
+        let few = named(FEW + 1);
+        let belvo = PlanInput {
+            vendor: Vendor::Belvo,
+            ..input(&few, fresh())
+        };
+        assert!(matches!(plan(&belvo)[..], [Step::Window { .. }]));
+    }
+
+    #[test]
+    fn the_calendar_asks_for_windows_daily_and_for_everything_weekly() {
+        let none = Hints::default();
+        let day_old = Cursor {
+            window_at: Some(at("2026-02-28T12:00:00Z")),
+            ..fresh()
+        };
+        assert_eq!(
+            plan(&input(&none, day_old)),
+            [Step::Window {
+                from: "2026-02-19".parse().unwrap(),
+                to: "2026-03-02".parse().unwrap(),
+            }]
+        );
+        let week_old = Cursor {
+            full_at: Some(at("2026-02-22T12:00:00Z")),
+            ..day_old
+        };
+        assert_eq!(plan(&input(&none, week_old)), [Step::Full]);
+        assert_eq!(plan(&input(&none, fresh())), []);
+    }
+
+    #[test]
+    fn what_an_earlier_attempt_has_read_is_not_read_again() {
+        let none = Hints::default();
+        let everything = PlanInput {
+            demand: Demand::Everything,
+            ..input(&none, fresh())
+        };
+        assert!(plan(&everything).contains(&Step::Full));
+        let again = PlanInput {
+            begun_at: at("2026-03-01T11:00:00Z"),
+            ..everything
+        };
+        assert!(!plan(&again).contains(&Step::Full));
+    }
+
+    #[test]
+    fn attempts_are_spread_over_some_hours_and_never_closer_than_the_last() {
+        let mut total = TimeDelta::zero();
+        for attempt in 1..MAX_ATTEMPTS {
+            assert!(backoff(attempt, 0) < backoff(attempt, 999));
+            assert!(backoff(attempt, 999) <= backoff(attempt + 1, 999));
+            total += backoff(attempt, 500);
+        }
+        assert!(
+            total > TimeDelta::hours(1) && total < TimeDelta::hours(6),
+            "{total}"
+        );
+    }
+
+    fn any_hint() -> impl Strategy<Value = Hint> {
+        let account = prop_oneof![
+            Just(None),
+            Just(Some("a".to_owned())),
+            Just(Some("b".to_owned()))
+        ];
+        let ids = proptest::collection::vec("[a-f]{1,2}", 1..5);
+        prop_oneof![
+            Just(Hint::Nothing),
+            Just(Hint::Source),
+            Just(Hint::Window),
+            Just(Hint::Full),
+            (account.clone(), proptest::option::of(0_i64..100_000)).prop_map(|(account, ago)| {
+                Hint::Created {
+                    account,
+                    since: ago.map(|ago| at("2026-03-01T12:00:00Z") - TimeDelta::seconds(ago)),
+                }
+            }),
+            (account.clone(), ids.clone())
+                .prop_map(|(account, ids)| Hint::Updated { account, ids }),
+            (account, ids).prop_map(|(account, ids)| Hint::Deleted { account, ids }),
+        ]
+    }
+
+    /// What has to be read at least for `hint` alone is read by `steps` too.
+    fn covers(steps: &[Step], hint: &Hint) -> bool {
+        if steps.contains(&Step::Full) {
+            return true;
+        }
+        let mine = |account: &Option<String>| account.as_deref().is_none_or(|one| one == "a");
+        let window = steps.iter().any(|step| matches!(step, Step::Window { .. }));
+        match hint {
+            Hint::Nothing | Hint::Source => true,
+            Hint::Window => window,
+            Hint::Full => false,
+            Hint::Created { account, since } => {
+                let from = since.unwrap_or(at("2026-03-01T11:00:00Z"));
+                !mine(account)
+                    || steps
+                        .iter()
+                        .any(|step| matches!(step, Step::CreatedSince(since) if *since <= from))
+            }
+            Hint::Updated { account, ids } | Hint::Deleted { account, ids } => {
+                !mine(account)
+                    || window
+                    || steps.iter().any(|step| {
+                        matches!(step, Step::Named(named) if ids.iter().all(|id| named.contains(id)))
+                    })
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_plan_covers_every_event_whatever_came_with_it(
+            events in proptest::collection::vec(any_hint(), 0..8),
+        ) {
+            let merged = hints(events.clone());
+            let steps = plan(&input(&merged, fresh()));
+            for event in &events {
+                prop_assert!(covers(&steps, event), "{event:?} is not covered by {steps:?}");
+            }
+        }
+
+        #[test]
+        fn the_order_of_events_does_not_matter(
+            events in proptest::collection::vec(any_hint(), 0..8),
+        ) {
+            let reversed: Vec<Hint> = events.iter().rev().cloned().collect();
+            prop_assert_eq!(hints(events), hints(reversed));
+        }
+    }
+}
