@@ -249,6 +249,36 @@ impl TenantTx {
         }))
     }
 
+    /// Holds a living aggregator connection against deletion until this transaction is over; answers
+    /// whether there is one.
+    pub async fn share_aggregator_connection(
+        &mut self,
+        id: ConnectionId,
+    ) -> Result<bool, StorageError> {
+        let living = sqlx::query_scalar!(
+            "SELECT id FROM connections
+             WHERE tenant_id = $1 AND id = $2 AND kind = 'aggregator' AND deleted_at IS NULL
+             FOR SHARE",
+            self.tenant.0,
+            id.0
+        )
+        .fetch_optional(&mut *self.tx)
+        .await?;
+        Ok(living.is_some())
+    }
+
+    /// A living aggregator connection, with what it takes to reach its source.
+    pub async fn access_to_connection(
+        &mut self,
+        id: ConnectionId,
+    ) -> Result<Option<AccessToConnection>, StorageError> {
+        let Some(connection) = self.aggregator_connection(id).await? else {
+            return Ok(None);
+        };
+        self.access_to_connection_named(connection.vendor, &connection.config_name)
+            .await
+    }
+
     /// Holds a connection against deletion until this transaction is over; answers whether it lives.
     pub async fn share_connection(&mut self, id: ConnectionId) -> Result<bool, StorageError> {
         let living = sqlx::query_scalar!(

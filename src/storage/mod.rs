@@ -3,18 +3,25 @@
 //! Tenant data is reached only through a [`TenantTx`], which is got only from [`Store::begin`]. Three
 //! walls stand between tenants: the explicit `tenant_id = $1` of each query, row level security with
 //! `FORCE`, and a role without login that every connection takes. What crosses tenants is in
-//! `system`, behind a [`SystemTx`] on another role.
+//! `system`, behind a [`SystemTx`] on another role, or in `intake`.
 
+mod accounts;
 pub mod audit;
 mod budgets;
 mod connections;
+mod cursors;
+mod deliveries;
 pub mod error;
+mod intake;
 mod isolation;
 mod migrate;
 mod page;
+mod pulls;
+mod queue;
 mod source_states;
 mod system;
 mod tenant_keys;
+mod transactions;
 mod webhook_tokens;
 
 use std::time::Duration;
@@ -25,14 +32,22 @@ use sqlx::{
 };
 
 pub use self::{
+    accounts::StoredAccount,
     budgets::Pace,
     connections::{AccessToConnection, ConnectionChange, NewConnection},
     error::{Constraint, StorageError},
+    intake::{Accepted, Intake, NotTaken, TokenHash, WebhookBinding},
     isolation::IsolationError,
     migrate::{DatabaseFacts, MigrationError, MigrationState},
     page::{Page, PageStart},
+    pulls::{Ending, Lease, NewPull},
+    queue::{ClaimedPull, PullSignal},
     source_states::SourceVerdicts,
     system::{BrokenChain, StoredTenantKey},
+    transactions::{
+        Absence, Absent, Applied, ChangeOp, Changes, FeedPosition, Gone, Known, PageWrite,
+        TransactionFilter,
+    },
     webhook_tokens::NewWebhookToken,
 };
 use crate::domain::ids::TenantId;
@@ -43,6 +58,8 @@ const APP_ROLE: &str = "discovery_app";
 const SYSTEM_ROLE: &str = "discovery_system";
 /// Work that crosses tenants is rare and short.
 const SYSTEM_CONNECTIONS: u32 = 2;
+/// Anybody can make up tokens to look up; nobody else must wait for that.
+const BINDING_CONNECTIONS: u32 = 2;
 /// Those who draw from one bucket wait for each other, but only while the statement runs, and not
 /// while its answer is on its way or the pool looks after the connection.
 const BUDGET_CONNECTIONS: u32 = 4;
@@ -68,6 +85,8 @@ pub struct Store {
     app: PgPool,
     system: PgPool,
     budgets: PgPool,
+    listeners: PgPool,
+    bindings: PgPool,
 }
 
 impl Store {
@@ -103,6 +122,10 @@ impl Store {
                     ("lock_timeout", "5s"),
                     ("idle_in_transaction_session_timeout", "30s"),
                     ("synchronous_commit", commit),
+                    // A plan that was made while a table was small, and is used on and on, reads all
+                    // of a tenant once the table is large; to plan anew costs a tenth of a
+                    // millisecond.
+                    ("plan_cache_mode", "force_custom_plan"),
                 ]))
         };
         Self {
@@ -110,6 +133,9 @@ impl Store {
             system: pool(SYSTEM_ROLE, SYSTEM_CONNECTIONS, "on"),
             // What a crash of the database forgets here is a fraction of a second of calls.
             budgets: pool(SYSTEM_ROLE, BUDGET_CONNECTIONS, "off"),
+            listeners: pool(SYSTEM_ROLE, 1, "on"),
+            // What it writes is when a token was last used.
+            bindings: pool(SYSTEM_ROLE, BINDING_CONNECTIONS, "off"),
             login,
         }
     }
@@ -157,6 +183,8 @@ impl Store {
         self.app.close().await;
         self.system.close().await;
         self.budgets.close().await;
+        self.listeners.close().await;
+        self.bindings.close().await;
     }
 }
 

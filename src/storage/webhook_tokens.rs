@@ -163,6 +163,23 @@ impl TenantTx {
         .transpose()
     }
 
+    /// When a webhook was last accepted for a connection, and when one was last refused for its
+    /// source.
+    pub async fn last_webhooks_of(
+        &mut self,
+        connection: ConnectionId,
+    ) -> Result<(Option<DateTime<Utc>>, Option<DateTime<Utc>>), StorageError> {
+        let row = sqlx::query!(
+            "SELECT max(last_used_at) AS accepted, max(last_refused_at) AS refused
+             FROM webhook_tokens WHERE tenant_id = $1 AND connection_id = $2",
+            self.tenant.0,
+            connection.0
+        )
+        .fetch_one(&mut *self.tx)
+        .await?;
+        Ok((row.accepted, row.refused))
+    }
+
     /// Revokes one token. One that is revoked already stays as it is.
     pub async fn revoke_webhook_token(
         &mut self,

@@ -1,0 +1,256 @@
+//! The inbox: webhooks come in, and are written down together with the pulls that they ask for.
+//!
+//! This is a group commit. One task writes whatever waits, as one statement on a connection of its
+//! own, and answers those who wait once it is committed. Under load a batch grows and each webhook
+//! costs less; a lone one waits for nobody. A second writer, or lingering for more to come, only
+//! makes it slower: the commits queue up in the database all the same, and the batches are smaller.
+
+mod bindings;
+mod statement;
+
+use std::{sync::Arc, time::Duration};
+
+use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions};
+use tokio::sync::{
+    OwnedSemaphorePermit, Semaphore,
+    mpsc::{self, error::TrySendError},
+    oneshot,
+};
+use tokio_util::sync::CancellationToken;
+
+pub use self::bindings::{TokenHash, WebhookBinding};
+use super::Store;
+use crate::{domain::delivery::NewDelivery, shutdown::Shutdown, telemetry};
+
+/// The most deliveries of one batch: more than ever wait at once on a machine that keeps up.
+const MOST: usize = 256;
+/// The most deliveries that may wait.
+const MOST_WAITING: usize = 4096;
+/// The most bytes of their bodies, since 4096 of the largest would be all there is of memory.
+const MOST_BYTES: usize = 64 * 1024 * 1024;
+/// How long one statement may take, and how long making a connection.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A delivery is on disk, and so is the pull it asks for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Accepted {
+    /// It had come in before; nothing was changed.
+    pub duplicate: bool,
+}
+
+/// Why a delivery was not written down.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum NotTaken {
+    /// Too much waits already.
+    #[error("more webhooks wait to be written than there is room for")]
+    Full,
+    /// It took too long; whether it was written is not known.
+    #[error("the webhook was not written in time")]
+    TooLate,
+    /// The database does not answer, or can't write.
+    #[error("the database can't write the webhook now; the log of the task `intake` says why")]
+    Unavailable,
+    /// The database refuses just this one.
+    #[error("the database refuses this webhook; the log of the task `intake` says why")]
+    Refused,
+}
+
+/// The way into the inbox. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Intake {
+    queue: mpsc::Sender<Waiting>,
+    room: Arc<Semaphore>,
+}
+
+/// A delivery whose sender waits to hear that it is safe.
+#[derive(Debug)]
+struct Waiting {
+    delivery: NewDelivery,
+    answer: oneshot::Sender<Result<Accepted, NotTaken>>,
+    /// Given back when the delivery is dropped, written or not.
+    _room: OwnedSemaphorePermit,
+}
+
+impl Intake {
+    /// Starts the task that writes. It ends after everything that was let in has its answer.
+    #[must_use]
+    pub fn start(store: &Store, shutdown: &Shutdown) -> Self {
+        let (queue, waiting) = mpsc::channel(MOST_WAITING);
+        let writer = Writer {
+            waiting,
+            options: statement::connect_options(&store.login),
+            line: None,
+        };
+        shutdown.spawn("intake", writer.run(shutdown.token()));
+        Self {
+            queue,
+            room: Arc::new(Semaphore::new(MOST_BYTES)),
+        }
+    }
+
+    /// Waits until the delivery is committed, together with the pull it asks for.
+    pub async fn accept(&self, delivery: NewDelivery) -> Result<Accepted, NotTaken> {
+        let bytes = u32::try_from(delivery.body.len()).map_err(|_| NotTaken::Full)?;
+        let room = Arc::clone(&self.room)
+            .try_acquire_many_owned(bytes)
+            .map_err(|_| NotTaken::Full)?;
+        let (answer, answered) = oneshot::channel();
+        self.queue
+            .try_send(Waiting {
+                delivery,
+                answer,
+                _room: room,
+            })
+            .map_err(|error| match error {
+                TrySendError::Full(_) => NotTaken::Full,
+                TrySendError::Closed(_) => NotTaken::Unavailable,
+            })?;
+        answered.await.unwrap_or(Err(NotTaken::Unavailable))
+    }
+}
+
+/// The one who writes.
+struct Writer {
+    waiting: mpsc::Receiver<Waiting>,
+    options: PgConnectOptions,
+    /// Made when it is needed; dropped when anything is wrong with it.
+    line: Option<Line>,
+}
+
+/// A connection, and how good its plan still is.
+struct Line {
+    connection: PgConnection,
+    /// How many deliveries were written over it.
+    written: u64,
+    /// After how many its plan is made anew.
+    replan_at: u64,
+}
+
+impl Line {
+    /// A plan is made for the tables as they are then, and on an empty one every index looks alike.
+    /// So it is made anew as what was written grows; seldom enough to cost nothing.
+    const FIRST_PLAN_LASTS: u64 = 64;
+    const EACH_LASTS: u64 = 4;
+
+    fn new(connection: PgConnection) -> Self {
+        Self {
+            connection,
+            written: 0,
+            replan_at: Self::FIRST_PLAN_LASTS,
+        }
+    }
+
+    async fn note_written(&mut self, count: usize) -> Result<(), sqlx::Error> {
+        self.written += count as u64;
+        if self.written >= self.replan_at {
+            self.replan_at = self.written * Self::EACH_LASTS;
+            let forget = sqlx::raw_sql("DISCARD PLANS").execute(&mut self.connection);
+            tokio::time::timeout(PATIENCE, forget)
+                .await
+                .map_err(|_| sqlx::Error::PoolTimedOut)??;
+        }
+        Ok(())
+    }
+}
+
+impl Writer {
+    async fn run(mut self, stop: CancellationToken) {
+        let mut batch = Vec::with_capacity(MOST);
+        loop {
+            tokio::select! {
+                biased;
+                count = self.waiting.recv_many(&mut batch, MOST) => match count {
+                    0 => break,
+                    _ => self.write(std::mem::take(&mut batch)).await,
+                },
+                // Takes no more; what is in already is still written.
+                () = stop.cancelled(), if !self.waiting.is_closed() => self.waiting.close(),
+            }
+        }
+        if let Some(line) = self.line
+            && let Err(error) = line.connection.close().await
+        {
+            tracing::debug!(%error, "the connection did not close in order");
+        }
+    }
+
+    /// Writes a batch and answers everybody in it.
+    async fn write(&mut self, batch: Vec<Waiting>) {
+        let mut parts = vec![batch];
+        while let Some(mut part) = parts.pop() {
+            // Whoever has given up was told that it is not safe, and will send it again.
+            part.retain(|one| !one.answer.is_closed());
+            if part.is_empty() {
+                continue;
+            }
+            let connected = self.line.is_some();
+            match self.try_write(&part).await {
+                Ok(mut fresh) => {
+                    let count = part.len();
+                    telemetry::record_webhook_batch(count);
+                    for one in part {
+                        let duplicate = !fresh.remove(&one.delivery.id.0);
+                        let _ = one.answer.send(Ok(Accepted { duplicate }));
+                    }
+                    if let Some(line) = &mut self.line
+                        && line.note_written(count).await.is_err()
+                    {
+                        self.line = None;
+                    }
+                }
+                Err(error) if statement::may_be_of_one_row(&error) && part.len() > 1 => {
+                    // One bad row costs its own answer and nobody else's.
+                    let second = part.split_off(part.len() / 2);
+                    parts.extend([second, part]);
+                }
+                Err(error) if statement::may_be_of_one_row(&error) => {
+                    for one in part {
+                        tracing::error!(
+                            %error,
+                            tenant.id = %one.delivery.tenant,
+                            connection.id = %one.delivery.connection,
+                            "the database refuses a webhook"
+                        );
+                        let _ = one.answer.send(Err(NotTaken::Refused));
+                    }
+                }
+                // The connection may have died while nothing came in. Writing the same once more is
+                // harmless, whatever became of the first attempt.
+                Err(_) if connected => {
+                    self.line = None;
+                    parts.push(part);
+                }
+                Err(error) => {
+                    self.line = None;
+                    parts.push(part);
+                    let count: usize = parts.iter().map(Vec::len).sum();
+                    tracing::error!(%error, webhooks = count, "webhooks can't be written down");
+                    for one in parts.drain(..).flatten() {
+                        let _ = one.answer.send(Err(NotTaken::Unavailable));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes deliveries in one transaction; answers which of them were new.
+    async fn try_write(&mut self, batch: &[Waiting]) -> Result<statement::Fresh, sqlx::Error> {
+        let line = if let Some(line) = &mut self.line {
+            line
+        } else {
+            let connecting = PgConnection::connect_with(&self.options);
+            let connected = tokio::time::timeout(PATIENCE, connecting).await;
+            let connection = connected.map_err(|_| sqlx::Error::PoolTimedOut)??;
+            self.line.insert(Line::new(connection))
+        };
+        let deliveries = batch.iter().map(|one| &one.delivery);
+        let writing = statement::write(&mut line.connection, deliveries);
+        if let Ok(written) = tokio::time::timeout(PATIENCE, writing).await {
+            written
+        } else {
+            // What is on its way on this connection is no answer to the next question.
+            self.line = None;
+            Err(sqlx::Error::PoolTimedOut)
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! The one statement that writes a batch of deliveries.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use sqlx::{Error, PgConnection, error::DatabaseError, postgres::PgConnectOptions};
+use uuid::Uuid;
+
+use crate::domain::{delivery::NewDelivery, event::Hint, pull::PullReason};
+
+/// The identifiers of the deliveries that had not come in before.
+pub(super) type Fresh = HashSet<Uuid>;
+
+/// How the writer connects: on the role that crosses tenants, and with plans that stay good.
+pub(super) fn connect_options(login: &PgConnectOptions) -> PgConnectOptions {
+    login.clone().options([
+        ("role", super::super::SYSTEM_ROLE),
+        ("synchronous_commit", "on"),
+        ("statement_timeout", "2s"),
+        // Whoever holds a pull's row for longer must not hold up every tenant's webhooks: the batch
+        // is split until only that pull's own wait.
+        ("lock_timeout", "200ms"),
+        // One plan for every batch, made when the tables may still be small. So it must not depend on
+        // how full they are: look-ups by the primary key, joins of what is in memory by hash.
+        ("plan_cache_mode", "force_generic_plan"),
+        ("enable_seqscan", "off"),
+        ("enable_indexonlyscan", "off"),
+        ("enable_bitmapscan", "off"),
+        ("enable_nestloop", "off"),
+        ("jit", "off"),
+    ])
+}
+
+/// Writes deliveries and the pulls that they ask for, in the order of the steps below.
+///
+/// 1. Those that are known already are left out, and those that come twice in this batch.
+/// 2. The waiting pull of each connection is locked, or made. Its lock is what keeps a worker from
+///    beginning the pull before the deliveries that ask for it are there to be read.
+/// 3. The deliveries are written. Another process may have written the same since the first step.
+///
+/// Locks are taken in one order, so two processes can't wait for each other in a circle.
+pub(super) async fn write(
+    connection: &mut PgConnection,
+    deliveries: impl Iterator<Item = &NewDelivery>,
+) -> Result<Fresh, Error> {
+    let mut seen = HashSet::new();
+    let rows = Columns::of(deliveries.filter(|one| seen.insert((one.tenant, one.id))));
+    let written = sqlx::query_scalar!(
+        r#"WITH told AS MATERIALIZED (
+               SELECT t.*, (SELECT d.received_at FROM deliveries d
+                            WHERE d.tenant_id = t.tenant_id AND d.id = t.id) AS known_at
+               FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[],
+                           $7::boolean[], $8::bytea[], $9::text[], $10::text[], $11::text[],
+                           $12::timestamptz[], $13::text[], $14::uuid[], $15::timestamptz[])
+                   AS t (tenant_id, id, connection_id, token_id, event, event_key,
+                         key_expires, body, outcome, hint, hint_account,
+                         hint_since, hint_ids, pull_id, received_at)
+           ),
+           fresh AS MATERIALIZED (
+               SELECT * FROM told
+               WHERE known_at IS NULL
+                  OR key_expires AND known_at <= received_at - interval '1 hour'
+           ),
+           pulled AS (
+               INSERT INTO pulls AS p
+                   (tenant_id, id, connection_id, state, reason, priority, due_at, created_at)
+               SELECT DISTINCT ON (tenant_id, connection_id)
+                      tenant_id, pull_id, connection_id, 'queued', 'webhook', $16::smallint,
+                      received_at, received_at
+               FROM fresh WHERE outcome = 'queued'
+               ORDER BY tenant_id, connection_id
+               ON CONFLICT (tenant_id, connection_id) WHERE state IN ('queued', 'retrying')
+               DO UPDATE SET
+                   -- A pull that failed waits as long as it was told to, whatever comes in.
+                   due_at = CASE p.state WHEN 'queued' THEN least(p.due_at, excluded.due_at)
+                                         ELSE p.due_at END,
+                   priority = least(p.priority, excluded.priority)
+               RETURNING p.tenant_id, p.connection_id, p.id
+           ),
+           written AS (
+               INSERT INTO deliveries AS d
+                   (tenant_id, id, connection_id, token_id, event, event_key, key_expires, body,
+                    outcome, hint, hint_account, hint_since, hint_ids, pull_id, received_at)
+               SELECT f.tenant_id, f.id, f.connection_id, f.token_id, f.event, f.event_key,
+                      f.key_expires, f.body, f.outcome, f.hint, f.hint_account, f.hint_since,
+                      CASE WHEN f.hint_ids IS NOT NULL
+                           THEN ARRAY(SELECT json_array_elements_text(f.hint_ids::json)) END,
+                      CASE f.outcome WHEN 'queued' THEN p.id END, f.received_at
+               FROM fresh f
+               LEFT JOIN pulled p
+                 ON p.tenant_id = f.tenant_id AND p.connection_id = f.connection_id
+               ORDER BY f.tenant_id, f.id
+               ON CONFLICT (tenant_id, id) DO UPDATE SET
+                   token_id = excluded.token_id, event = excluded.event, body = excluded.body,
+                   outcome = excluded.outcome, hint = excluded.hint,
+                   hint_account = excluded.hint_account, hint_since = excluded.hint_since,
+                   hint_ids = excluded.hint_ids, pull_id = excluded.pull_id,
+                   received_at = excluded.received_at
+               WHERE excluded.key_expires
+                 AND d.received_at <= excluded.received_at - interval '1 hour'
+               RETURNING d.id
+           ),
+           -- Once for the whole batch, and only if somebody has something to do.
+           rung AS MATERIALIZED (
+               SELECT count(pg_notify('discovery_pulls', '')) AS times
+               FROM (SELECT FROM pulled LIMIT 1) AS any_pull
+           )
+           SELECT id AS "id!" FROM written WHERE (SELECT times FROM rung) >= 0"#,
+        &rows.tenants,
+        &rows.ids,
+        &rows.connections,
+        &rows.tokens,
+        &rows.events as &[&str],
+        &rows.event_keys as &[&str],
+        &rows.key_expires,
+        &rows.bodies as &[&[u8]],
+        &rows.outcomes as &[&str],
+        &rows.hints as &[&str],
+        &rows.hint_accounts as &[Option<&str>],
+        &rows.hint_sinces as &[Option<DateTime<Utc>>],
+        &rows.hint_ids as &[Option<String>],
+        &rows.pulls,
+        &rows.received_at,
+        PullReason::Webhook.priority()
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(written.into_iter().collect())
+}
+
+/// Whether a smaller batch may succeed: the trouble may be with one row, or with somebody else's
+/// lock on what one row needs.
+pub(super) fn may_be_of_one_row(error: &Error) -> bool {
+    let Some(code) = error.as_database_error().and_then(DatabaseError::code) else {
+        return false;
+    };
+    // Values, constraints, transactions in each other's way, limits of size, a lock not granted.
+    ["22", "23", "40", "54", "55P03"]
+        .iter()
+        .any(|class| code.starts_with(class))
+}
+
+/// The deliveries as columns, each of which is one parameter.
+#[derive(Default)]
+struct Columns<'a> {
+    tenants: Vec<Uuid>,
+    ids: Vec<Uuid>,
+    connections: Vec<Uuid>,
+    tokens: Vec<Uuid>,
+    events: Vec<&'a str>,
+    event_keys: Vec<&'a str>,
+    key_expires: Vec<bool>,
+    bodies: Vec<&'a [u8]>,
+    outcomes: Vec<&'static str>,
+    hints: Vec<&'static str>,
+    hint_accounts: Vec<Option<&'a str>>,
+    hint_sinces: Vec<Option<DateTime<Utc>>>,
+    /// Lists in a list have to have one length in Postgres, so each is a text: a JSON array.
+    hint_ids: Vec<Option<String>>,
+    pulls: Vec<Uuid>,
+    received_at: Vec<DateTime<Utc>>,
+}
+
+impl<'a> Columns<'a> {
+    fn of(deliveries: impl Iterator<Item = &'a NewDelivery>) -> Self {
+        let mut columns = Self::default();
+        for delivery in deliveries {
+            columns.tenants.push(delivery.tenant.0);
+            columns.ids.push(delivery.id.0);
+            columns.connections.push(delivery.connection.0);
+            columns.tokens.push(delivery.token.0);
+            columns.events.push(&delivery.event);
+            columns.event_keys.push(&delivery.event_key);
+            columns.key_expires.push(delivery.key_expires);
+            columns.bodies.push(&delivery.body);
+            columns.outcomes.push(delivery.outcome.as_str());
+            columns.pulls.push(delivery.pull.0);
+            columns.received_at.push(delivery.received_at);
+            let (hint, account, since, ids) = parts(&delivery.hint);
+            columns.hints.push(hint);
+            columns.hint_accounts.push(account);
+            columns.hint_sinces.push(since);
+            columns
+                .hint_ids
+                .push(ids.map(|ids| Value::from(ids).to_string()));
+        }
+        columns
+    }
+}
+
+/// What a hint is called, and what it says: in which account, since when, which rows.
+type Parts<'a> = (
+    &'static str,
+    Option<&'a str>,
+    Option<DateTime<Utc>>,
+    Option<&'a [String]>,
+);
+
+fn parts(hint: &Hint) -> Parts<'_> {
+    match hint {
+        Hint::Nothing => ("nothing", None, None, None),
+        Hint::Source => ("source", None, None, None),
+        Hint::Window => ("window", None, None, None),
+        Hint::Full => ("full", None, None, None),
+        Hint::Created { account, since } => ("created", account.as_deref(), *since, None),
+        Hint::Updated { account, ids } => ("updated", account.as_deref(), None, Some(ids)),
+        Hint::Deleted { account, ids } => ("deleted", account.as_deref(), None, Some(ids)),
+    }
+}

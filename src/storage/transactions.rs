@@ -1,0 +1,14 @@
+//! `transactions` and `transaction_versions`: how pulls write them, and how they are read.
+
+mod absence;
+mod changes;
+mod details;
+mod read;
+mod write;
+
+pub use self::{
+    absence::{Absence, Absent, Gone},
+    changes::{ChangeOp, Changes, FeedPosition},
+    read::TransactionFilter,
+    write::{Applied, Known, PageWrite},
+};

@@ -1,0 +1,251 @@
+//! Rows that the vendor no longer has.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
+use uuid::Uuid;
+
+use super::super::{StorageError, TenantTx};
+use crate::domain::{
+    ids::{AccountId, ConnectionId, PullId, TransactionId},
+    replacement::{AHEAD, Candidate, Fingerprint, pair},
+};
+
+/// How long after a deletion a new row can still be the deleted one told anew.
+const REMEMBERED: TimeDelta = TimeDelta::days(1);
+
+/// Rows that the vendor says are gone.
+#[derive(Debug)]
+pub struct Gone<'a> {
+    /// The connection.
+    pub connection: ConnectionId,
+    /// The account.
+    pub account: AccountId,
+    /// Their names.
+    pub vendor_ids: &'a [String],
+    /// The pull that found out.
+    pub pull: PullId,
+    /// When.
+    pub now: DateTime<Utc>,
+}
+
+/// A complete listing, for what it lacks.
+#[derive(Debug)]
+pub struct Absence<'a> {
+    /// The connection.
+    pub connection: ConnectionId,
+    /// The account that was listed.
+    pub account: AccountId,
+    /// The civil days that the listing holds for sure, both included; `None` for all there are. Where
+    /// the vendor counts days in another time zone, the days at the edges are not held for sure.
+    pub window: Option<(NaiveDate, NaiveDate)>,
+    /// The vendor's names of all rows that were listed.
+    pub seen: &'a HashSet<String>,
+    /// The pull that listed them.
+    pub pull: PullId,
+    /// When.
+    pub now: DateTime<Utc>,
+}
+
+/// What a listing lacked.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Absent {
+    /// Rows that are missing for the first time.
+    pub newly_missing: u64,
+    /// Rows that an earlier pull had missed already: they are deleted now.
+    pub deleted: u64,
+}
+
+impl TenantTx {
+    /// Deletes rows; answers how many of them lived. They stay as tombstones.
+    pub async fn tombstone(&mut self, gone: &Gone<'_>) -> Result<u64, StorageError> {
+        let ids = sqlx::query_scalar!(
+            "SELECT id FROM transactions
+             WHERE tenant_id = $1 AND connection_id = $2 AND vendor_id = ANY ($3)
+               AND account_id = $4 AND deleted_at IS NULL
+             ORDER BY vendor_id FOR UPDATE",
+            self.tenant.0,
+            gone.connection.0,
+            gone.vendor_ids,
+            gone.account.0
+        )
+        .fetch_all(&mut *self.tx)
+        .await?;
+        self.delete_rows(&ids, gone.pull, gone.now).await
+    }
+
+    /// Notes which rows a complete listing lacked. A row is deleted only when a second pull's listing
+    /// lacks it as well.
+    pub async fn note_absent(&mut self, absence: &Absence<'_>) -> Result<Absent, StorageError> {
+        let (from, to) = absence.window.unzip();
+        let mut unseen = sqlx::query!(
+            "SELECT id, vendor_id, missing_pull_id FROM transactions
+             WHERE tenant_id = $1 AND connection_id = $2 AND account_id = $3
+               AND civil_date BETWEEN coalesce($4::date, '-infinity') AND coalesce($5::date, 'infinity')
+               AND deleted_at IS NULL
+             ORDER BY id",
+            self.tenant.0,
+            absence.connection.0,
+            absence.account.0,
+            from,
+            to
+        )
+        .fetch_all(&mut *self.tx)
+        .await?;
+        unseen.retain(|row| !absence.seen.contains(&row.vendor_id));
+        let first: Vec<Uuid> = unseen
+            .iter()
+            .filter(|row| row.missing_pull_id.is_none())
+            .map(|row| row.id)
+            .collect();
+        let again: Vec<Uuid> = unseen
+            .iter()
+            .filter(|row| row.missing_pull_id.is_some_and(|by| by != absence.pull.0))
+            .map(|row| row.id)
+            .collect();
+        if !first.is_empty() {
+            sqlx::query!(
+                "UPDATE transactions SET missing_since = $3, missing_pull_id = $4
+                 WHERE tenant_id = $1 AND id = ANY ($2) AND missing_since IS NULL",
+                self.tenant.0,
+                &first,
+                absence.now,
+                absence.pull.0
+            )
+            .execute(&mut *self.tx)
+            .await?;
+        }
+        Ok(Absent {
+            newly_missing: first.len() as u64,
+            deleted: self.delete_rows(&again, absence.pull, absence.now).await?,
+        })
+    }
+
+    async fn delete_rows(
+        &mut self,
+        ids: &[Uuid],
+        pull: PullId,
+        now: DateTime<Utc>,
+    ) -> Result<u64, StorageError> {
+        if ids.is_empty() {
+            return Ok(0);
+        }
+        let done = sqlx::query!(
+            "UPDATE transactions
+             SET deleted_at = $3, updated_at = $3, pull_id = $4, version = version + 1,
+                 changed_xid = pg_current_xact_id()
+             WHERE tenant_id = $1 AND id = ANY ($2) AND deleted_at IS NULL",
+            self.tenant.0,
+            ids,
+            now,
+            pull.0
+        )
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(done.rows_affected())
+    }
+
+    /// Links rows that an account got to rows that it lost within the last day, where they are the
+    /// same movement told anew; answers how many.
+    pub async fn link_replacements(
+        &mut self,
+        connection: ConnectionId,
+        account: AccountId,
+        pull: PullId,
+        now: DateTime<Utc>,
+    ) -> Result<u64, StorageError> {
+        let gone = sqlx::query_as!(
+            Row,
+            r#"SELECT t.id, t.civil_date, t.amount::text AS "amount!", t.currency, t.description,
+                      t.details -> 'references' ->> 'bankId' AS bank_id,
+                      coalesce(t.missing_since, t.deleted_at) AS "at!",
+                      coalesce(v.pull_id, t.pull_id) AS "first_pull!"
+               FROM transactions t
+               LEFT JOIN transaction_versions v
+                   ON v.tenant_id = $1 AND v.transaction_id = t.id AND v.version = 1
+               WHERE t.tenant_id = $1 AND t.connection_id = $2 AND t.account_id = $3
+                 AND t.deleted_at >= $4
+                 AND NOT EXISTS (
+                     SELECT FROM transactions n WHERE n.tenant_id = $1 AND n.replaces_id = t.id)"#,
+            self.tenant.0,
+            connection.0,
+            account.0,
+            now - REMEMBERED
+        )
+        .fetch_all(&mut *self.tx)
+        .await?;
+        let Some(earliest) = gone.iter().map(|row| row.at).min() else {
+            return Ok(0);
+        };
+        let come = sqlx::query_as!(
+            Row,
+            r#"SELECT t.id, t.civil_date, t.amount::text AS "amount!", t.currency, t.description,
+                      t.details -> 'references' ->> 'bankId' AS bank_id, t.first_seen_at AS at,
+                      coalesce(v.pull_id, t.pull_id) AS "first_pull!"
+               FROM transactions t
+               LEFT JOIN transaction_versions v
+                   ON v.tenant_id = $1 AND v.transaction_id = t.id AND v.version = 1
+               WHERE t.tenant_id = $1 AND t.connection_id = $2 AND t.account_id = $3
+                 AND t.deleted_at IS NULL AND t.first_seen_at >= $4 AND t.replaces_id IS NULL"#,
+            self.tenant.0,
+            connection.0,
+            account.0,
+            earliest - AHEAD
+        )
+        .fetch_all(&mut *self.tx)
+        .await?;
+        let (old, new): (Vec<Uuid>, Vec<Uuid>) = pair(&candidates(gone)?, &candidates(come)?)
+            .into_iter()
+            .map(|(old, new)| (old.0, new.0))
+            .unzip();
+        if new.is_empty() {
+            return Ok(0);
+        }
+        let done = sqlx::query!(
+            "UPDATE transactions t
+             SET replaces_id = link.old, updated_at = $4, pull_id = $5, version = t.version + 1,
+                 changed_xid = pg_current_xact_id()
+             FROM unnest($2::uuid[], $3::uuid[]) AS link (old, new)
+             WHERE t.tenant_id = $1 AND t.id = link.new",
+            self.tenant.0,
+            &old,
+            &new,
+            now,
+            pull.0
+        )
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(done.rows_affected())
+    }
+}
+
+struct Row {
+    id: Uuid,
+    civil_date: NaiveDate,
+    amount: String,
+    currency: String,
+    description: String,
+    bank_id: Option<String>,
+    at: DateTime<Utc>,
+    first_pull: Uuid,
+}
+
+fn candidates(rows: Vec<Row>) -> Result<Vec<Candidate>, StorageError> {
+    let read = |row: Row| {
+        let inconsistent = |column| StorageError::Inconsistent {
+            table: "transactions",
+            column,
+            id: row.id,
+        };
+        let amount = row.amount.parse().map_err(|_| inconsistent("amount"))?;
+        let currency = row.currency.parse().map_err(|_| inconsistent("currency"))?;
+        Ok(Candidate {
+            id: TransactionId(row.id),
+            bank_id: row.bank_id,
+            fingerprint: Fingerprint::new(row.civil_date, amount, currency, &row.description),
+            at: row.at,
+            first_pull: PullId(row.first_pull),
+        })
+    };
+    rows.into_iter().map(read).collect()
+}
