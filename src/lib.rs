@@ -5,7 +5,7 @@
 //! | rank | modules |
 //! |---|---|
 //! | 5 | [`cli`]: the composition root |
-//! | 4 | [`http`]: the operators' and the vendors' door |
+//! | 4 | [`http`]: the operators' and the vendors' door; [`worker`]: who works on pulls |
 //! | 3 | [`app`]: use cases |
 //! | 2 | [`storage`], [`vendors`], [`connectors`], [`local`] |
 //! | 1 | [`vault`], [`net`], [`config`], [`telemetry`], [`shutdown`] |
@@ -24,3 +24,4 @@ pub mod storage;
 pub mod telemetry;
 pub mod vault;
 pub mod vendors;
+pub mod worker;

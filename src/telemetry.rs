@@ -84,6 +84,10 @@ where
 const HTTP_REQUESTS: &str = "http_requests_total";
 /// How long answers took, by operation.
 const HTTP_DURATION: &str = "http_request_duration_seconds";
+/// Webhooks, by vendor and what became of them.
+const WEBHOOKS: &str = "webhooks_total";
+/// How many webhooks were written together.
+const WEBHOOK_BATCH: &str = "webhook_batch_size";
 /// Constant 1, with the version as its label.
 const BUILD_INFO: &str = "build_info";
 
@@ -102,6 +106,9 @@ const DURATION_BUCKETS: [Duration; 12] = [
     Duration::from_millis(2_500),
     Duration::from_secs(10),
 ];
+
+/// Up to the most that are written together.
+const BATCH_BUCKETS: [u32; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 
 /// How often samples are folded into buckets when nobody scrapes.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
@@ -140,6 +147,17 @@ pub fn record_request(
     )
     .increment(1);
     metrics::histogram!(HTTP_DURATION, "operation" => operation).record(elapsed);
+}
+
+/// Counts a webhook. Both labels are names out of the program.
+pub fn record_webhook(vendor: &'static str, outcome: &'static str) {
+    metrics::counter!(WEBHOOKS, "vendor" => vendor, "outcome" => outcome).increment(1);
+}
+
+/// Notes how many webhooks were written together.
+pub fn record_webhook_batch(size: usize) {
+    let size = u32::try_from(size).unwrap_or(u32::MAX);
+    metrics::histogram!(WEBHOOK_BATCH).record(size);
 }
 
 /// The process' metrics.
@@ -185,13 +203,16 @@ impl MetricsHandle {
 
 fn install() -> MetricsHandle {
     let buckets = DURATION_BUCKETS.map(|bucket| bucket.as_secs_f64());
+    let batches = BATCH_BUCKETS.map(f64::from);
     let builder = PrometheusBuilder::new();
     #[expect(
         clippy::expect_used,
-        reason = "the only error is an empty list, and this one is a constant"
+        reason = "the only error is an empty list, and these are constants"
     )]
     let recorder = builder
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &buckets)
+        .expect("there are buckets")
+        .set_buckets_for_metric(Matcher::Full(WEBHOOK_BATCH.to_owned()), &batches)
         .expect("there are buckets")
         .build_recorder();
     let handle = MetricsHandle(recorder.handle());
@@ -200,6 +221,8 @@ fn install() -> MetricsHandle {
     }
     metrics::describe_counter!(HTTP_REQUESTS, Unit::Count, "Requests answered.");
     metrics::describe_histogram!(HTTP_DURATION, Unit::Seconds, "Time to answer a request.");
+    metrics::describe_counter!(WEBHOOKS, Unit::Count, "Webhooks received.");
+    metrics::describe_histogram!(WEBHOOK_BATCH, Unit::Count, "Webhooks written together.");
     metrics::describe_gauge!(BUILD_INFO, "Always 1; the label says which version runs.");
     metrics::gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1);
     handle

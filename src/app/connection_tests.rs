@@ -4,17 +4,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{App, AppError, credentials::credential_binding};
+use super::{App, AppError};
 use crate::{
     domain::{
-        base_url::BaseUrl,
         caller::Caller,
         connection::{AggregatorConnection, ConfigName},
+        ids::TenantId,
         status::{CredentialState, Finding, SourceState},
         vendor::Vendor,
     },
     storage::SourceVerdicts,
-    vault::{Sealed, WrappedKey},
     vendors::{Access, ErrorKind, VendorError, Verification, budget::Share},
 };
 
@@ -51,7 +50,7 @@ impl App {
             .access_to_connection_named(vendor, name)
             .await?
             .ok_or(AppError::ConnectionNotFound)?;
-        let connection = stored.connection;
+        let connection = stored.connection.clone();
         let now = self.0.parts.clock.now();
         if let Err(seconds) = tx.count_test(connection.id, now).await? {
             let wait = Duration::from_secs(seconds.unsigned_abs());
@@ -60,20 +59,27 @@ impl App {
         // Nothing of the database is held while the vendor thinks.
         tx.commit().await?;
 
-        let verification =
-            match self.access_for_test(caller, &connection, &stored.credential, stored.key)? {
-                Ok(access) => {
-                    let deadline = Some(deadline);
-                    let access = Access { deadline, ..access };
-                    aggregator.verify(&access).await
-                }
-                Err(refused) => Verification {
-                    credential: Err(refused),
-                    source: None,
-                },
-            };
+        let verification = match self.access_to(caller.tenant, &stored)? {
+            Ok(access) => {
+                let limited = Access {
+                    patience: PATIENCE,
+                    call_timeout: CALL,
+                    deadline: Some(deadline),
+                    share: Share::Half,
+                    ..access
+                };
+                aggregator.verify(&limited).await
+            }
+            Err(refused) => Verification {
+                credential: Err(refused),
+                source: None,
+            },
+        };
         let findings = Findings::of(&verification);
-        if let Err(error) = self.record(caller, &connection, &findings).await {
+        if let Err(error) = self
+            .record_findings(caller.tenant, &connection, &findings)
+            .await
+        {
             // What the vendor did is known all the same.
             tracing::warn!(%error, connection.id = %connection.id, "the verdicts could not be written");
         }
@@ -94,52 +100,15 @@ impl App {
         Ok(outcome)
     }
 
-    /// What it takes to reach the source, if nothing on our side stands against it.
-    fn access_for_test(
-        &self,
-        caller: &Caller,
-        connection: &AggregatorConnection,
-        credential: &Sealed,
-        key: Option<WrappedKey>,
-    ) -> Result<Result<Access, VendorError>, AppError> {
-        let refused = |kind, code| {
-            Ok(Err(
-                VendorError::new(connection.vendor, kind).with_code(code)
-            ))
-        };
-        // The list may have become shorter since the connection was made.
-        let policy = self.host_policy(connection.vendor);
-        if BaseUrl::parse(connection.base_url.as_str(), policy).is_err() {
-            return refused(ErrorKind::AddressRefused, "base_url_not_allowed");
-        }
-        let Some(key) = key else {
-            return refused(ErrorKind::Unreadable, "data_key_destroyed");
-        };
-        let binding = credential_binding(caller.tenant, connection.id);
-        Ok(Ok(Access {
-            base_url: connection.base_url.clone(),
-            credential: self
-                .0
-                .parts
-                .vault
-                .open_credential(&key, &binding, credential)?,
-            account_ref: connection.account_ref.clone(),
-            patience: PATIENCE,
-            call_timeout: CALL,
-            deadline: None,
-            share: Share::Half,
-        }))
-    }
-
     /// Writes the verdicts down, unless the connection changed while it was looked at: then they
     /// speak of what it was.
-    async fn record(
+    pub(super) async fn record_findings(
         &self,
-        caller: &Caller,
+        tenant: TenantId,
         tested: &AggregatorConnection,
         findings: &Findings,
     ) -> Result<(), AppError> {
-        let mut tx = self.0.parts.store.begin(caller.tenant).await?;
+        let mut tx = self.0.parts.store.begin(tenant).await?;
         // What is known already need not be written, and mostly it is.
         let known = tx.source_verdicts(tested.id).await?;
         if known.is_some_and(|known| findings.are(&known)) {
@@ -162,14 +131,14 @@ impl App {
 
 /// What a look at the vendor says of the verdicts.
 #[derive(Debug)]
-struct Findings {
+pub(super) struct Findings {
     credential: Finding<CredentialState>,
     /// `None` leaves the verdict as it was: the source was not asked.
     source: Option<Finding<SourceState>>,
 }
 
 impl Findings {
-    fn of(verification: &Verification) -> Self {
+    pub(super) fn of(verification: &Verification) -> Self {
         let source = verification.source.as_ref().map(|seen| match seen {
             Ok(report) => Finding::new(report.state, report.reason.clone()),
             Err(error) => source_finding(error),

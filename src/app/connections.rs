@@ -12,6 +12,7 @@ use crate::{
         connection::{AccountRef, AggregatorConnection, ConfigName, Version},
         credential::Credential,
         ids::ConnectionId,
+        pull::PullReason,
         status::{CredentialState, Finding, SourceState},
         vendor::Vendor,
     },
@@ -84,6 +85,9 @@ impl App {
             credential: &credential,
         })
         .await?;
+        // So that data is there before the first webhook.
+        self.ask_for_pull(&mut tx, connection.id, PullReason::Initial, None)
+            .await?;
         tx.audit(
             &caller.subject,
             AuditAction::ConnectionCreated,
@@ -167,8 +171,16 @@ impl App {
         .await?;
         self.forget_what_was_of_another(&mut tx, &current, &change, now)
             .await?;
+        let reads_another = current.base_url != change.base_url
+            || current.account_ref != change.account_ref
+            || matches!(change.credential, CredentialChange::Rotate(_));
+        if reads_another {
+            self.ask_for_pull(&mut tx, id, PullReason::Initial, None)
+                .await?;
+        }
         tx.audit(&caller.subject, action, id.0, now).await?;
         tx.commit().await?;
+        self.0.bindings.forget(id).await;
         tracing::info!(
             tenant.id = %caller.tenant,
             connection.id = %id,
@@ -219,13 +231,17 @@ impl App {
             return Err(AppError::ConnectionNotFound);
         }
         let tokens = tx.revoke_webhook_tokens_of(id, now).await?;
+        let pulls = tx.cancel_pulls_of(id, now).await?;
+        tx.forget_sweep(id).await?;
         tx.audit(&caller.subject, AuditAction::ConnectionDeleted, id.0, now)
             .await?;
         tx.commit().await?;
+        self.0.bindings.forget(id).await;
         tracing::info!(
             tenant.id = %caller.tenant,
             connection.id = %id,
             tokens.revoked = tokens,
+            pulls.cancelled = pulls,
             "an aggregator connection was deleted"
         );
         Ok(())

@@ -1,14 +1,18 @@
 //! Sealing what a connection proves itself with.
 
+use std::time::Duration;
+
 use super::{App, AppError};
 use crate::{
     domain::{
+        base_url::BaseUrl,
         caller::Caller,
         credential::Credential,
         ids::{ConnectionId, TenantId},
     },
-    storage::TenantTx,
+    storage::{AccessToConnection, TenantTx},
     vault::{Binding, Sealed, WrappedKey},
+    vendors::{Access, ErrorKind, VendorError, budget::Share},
 };
 
 /// The place of a connection's credential; a value sealed for one row opens in no other.
@@ -37,6 +41,40 @@ impl App {
             .parts
             .vault
             .seal_credential(&key, &binding, credential)?)
+    }
+
+    /// What it takes to reach a connection's source, if nothing on our side stands against it. The
+    /// caller says how long it may take.
+    pub(super) fn access_to(
+        &self,
+        tenant: TenantId,
+        stored: &AccessToConnection,
+    ) -> Result<Result<Access, VendorError>, AppError> {
+        let connection = &stored.connection;
+        let refused = |kind, code| {
+            Ok(Err(
+                VendorError::new(connection.vendor, kind).with_code(code)
+            ))
+        };
+        // The list may have become shorter since the connection was made.
+        let policy = self.host_policy(connection.vendor);
+        if BaseUrl::parse(connection.base_url.as_str(), policy).is_err() {
+            return refused(ErrorKind::AddressRefused, "base_url_not_allowed");
+        }
+        let Some(key) = &stored.key else {
+            return refused(ErrorKind::Unreadable, "data_key_destroyed");
+        };
+        let binding = credential_binding(tenant, connection.id);
+        let vault = &self.0.parts.vault;
+        Ok(Ok(Access {
+            base_url: connection.base_url.clone(),
+            credential: vault.open_credential(key, &binding, &stored.credential)?,
+            account_ref: connection.account_ref.clone(),
+            patience: Duration::ZERO,
+            call_timeout: Duration::ZERO,
+            deadline: None,
+            share: Share::Half,
+        }))
     }
 
     /// The tenant's data key; made when the first secret of the tenant is sealed.

@@ -3,19 +3,29 @@
 //! A use case takes the caller first, decides, and holds a transaction no longer than its own
 //! statements.
 
+mod accounts;
 mod budgets;
 mod connection_tests;
 mod connections;
 mod connectors;
 mod credentials;
+mod deliveries;
 mod keys;
+mod pull_run;
+mod pulls;
 mod readiness;
 mod status;
+mod transactions;
 mod webhook_tokens;
+mod webhooks;
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use self::readiness::LastAnswers;
 pub use self::{
     budgets::{RateLimits, SharedBudget},
     connection_tests::TestOutcome,
@@ -23,14 +33,22 @@ pub use self::{
     keys::{KeyUse, RewrapProgress, list_keys, rewrap_keys},
     readiness::{Check, Readiness},
     webhook_tokens::MintedToken,
+    webhooks::{KnownWebhook, WebhookProof, WebhookSources},
 };
+use chrono::{DateTime, Utc};
+use tokio::sync::Semaphore;
+
+use self::{readiness::LastAnswers, webhooks::bindings::Bindings};
 use crate::{
     connectors::Registry,
     domain::{base_url::HostPolicy, clock::Clock, random::Random, vendor::Vendor},
-    storage::{Constraint, StorageError, Store},
+    storage::{Constraint, Intake, StorageError, Store},
     vault::{Vault, VaultError},
     vendors::Aggregator,
 };
+
+/// How many pages of pulls are written at once.
+const PAGE_WRITES: usize = 4;
 
 /// What the use cases work with.
 pub struct Parts {
@@ -50,6 +68,10 @@ pub struct Parts {
     pub hosts: BTreeMap<Vendor, HostPolicy>,
     /// The base of minted webhook URLs.
     pub public_url: String,
+    /// What writes down the webhooks that come in.
+    pub intake: Intake,
+    /// Whence webhooks may come.
+    pub webhook_sources: WebhookSources,
 }
 
 impl fmt::Debug for Parts {
@@ -66,6 +88,11 @@ pub struct App(Arc<Inner>);
 struct Inner {
     parts: Parts,
     last_answers: LastAnswers,
+    bindings: Bindings,
+    /// More writers at once than the database has cores only wait for each other.
+    page_writes: Semaphore,
+    /// When the workers of this process were last at it.
+    worker_seen: Mutex<Option<DateTime<Utc>>>,
 }
 
 impl App {
@@ -75,6 +102,9 @@ impl App {
         Self(Arc::new(Inner {
             parts,
             last_answers: LastAnswers::default(),
+            bindings: Bindings::default(),
+            page_writes: Semaphore::new(PAGE_WRITES),
+            worker_seen: Mutex::default(),
         }))
     }
 
@@ -87,6 +117,12 @@ impl App {
             allow_http: false,
         };
         self.0.parts.hosts.get(&vendor).unwrap_or(NONE)
+    }
+
+    /// How the outside names this server, without a slash at the end.
+    #[must_use]
+    pub fn public_url(&self) -> &str {
+        &self.0.parts.public_url
     }
 
     /// The client for a vendor.
@@ -118,6 +154,9 @@ pub enum AppError {
     /// No such webhook token in this tenant.
     #[error("no such webhook token")]
     WebhookTokenNotFound,
+    /// No such transaction in this tenant.
+    #[error("no such transaction")]
+    TransactionNotFound,
     /// A living connection of the tenant has that name.
     #[error("a connection with that config name exists")]
     ConfigNameTaken,
@@ -130,6 +169,27 @@ pub enum AppError {
     /// The connection was tested as often as it may be for now.
     #[error("the connection was tested too often")]
     TestedTooOften(Duration),
+    /// The webhook's token, vendor or source is not good; which of them is nobody's business.
+    #[error("the webhook was not accepted")]
+    WebhookRefused,
+    /// The webhook could not be judged or written down; the vendor has to send it again.
+    #[error("the webhook was not taken")]
+    WebhookNotTaken(#[source] Arc<dyn std::error::Error + Send + Sync>),
+    /// No such delivery in this tenant.
+    #[error("no such delivery")]
+    DeliveryNotFound,
+    /// The delivery asked for no pull, so there is nothing to replay.
+    #[error("the delivery asked for no pull")]
+    DeliveryAsksForNothing,
+    /// No such pull in this tenant.
+    #[error("no such pull")]
+    PullNotFound,
+    /// The pull is queued or runs, so there is nothing to retry.
+    #[error("the pull is not over")]
+    PullNotOver,
+    /// The pull is over, so there is nothing to call off.
+    #[error("the pull is over")]
+    PullOver,
     /// The same request may succeed in a moment.
     #[error("not available now")]
     Unavailable(#[source] StorageError),

@@ -1,6 +1,6 @@
 //! Whether the server can do its work at this moment.
 
-use std::time::Duration;
+use std::{sync::PoisonError, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::Mutex;
@@ -12,6 +12,8 @@ use crate::storage::{MigrationState, StorageError};
 const ANSWER_HOLDS: TimeDelta = TimeDelta::milliseconds(500);
 /// Which keys are in use changes only by a rotation, and finding out reads a whole table.
 const KEYS_HOLD: TimeDelta = TimeDelta::seconds(30);
+/// A worker looks for something to do every few seconds, whatever else happens.
+const WORKER_SILENCE: TimeDelta = TimeDelta::minutes(1);
 /// A database that takes longer is as good as none.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -39,6 +41,8 @@ pub struct Readiness {
     pub migrations: Check,
     /// The key ring opens the data keys that exist.
     pub keyring: Check,
+    /// The workers of this process are at it; `None` where it has none.
+    pub worker: Option<Check>,
 }
 
 /// What was found out last, and when.
@@ -98,7 +102,27 @@ impl App {
             database: Check::Ok,
             migrations: Check::of(migrations),
             keyring,
+            worker: self.worker(now),
         })
+    }
+
+    /// The workers tell that they are at it, each time they look for something to do.
+    pub fn note_worker(&self) {
+        let now = self.0.parts.clock.now();
+        *self
+            .0
+            .worker_seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(now);
+    }
+
+    fn worker(&self, now: DateTime<Utc>) -> Option<Check> {
+        let seen = *self
+            .0
+            .worker_seen
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        seen.map(|at| Check::of((now - at).abs() < WORKER_SILENCE))
     }
 }
 
@@ -106,4 +130,5 @@ const FAILING: Readiness = Readiness {
     database: Check::Failing,
     migrations: Check::Failing,
     keyring: Check::Failing,
+    worker: None,
 };

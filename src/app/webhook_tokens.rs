@@ -91,6 +91,7 @@ impl App {
         tx.audit(&caller.subject, AuditAction::TokenRevoked, id.0, now)
             .await?;
         tx.commit().await?;
+        self.0.bindings.forget(record.connection_id).await;
         tracing::info!(
             tenant.id = %caller.tenant,
             webhook_token.id = %id,
@@ -130,6 +131,7 @@ impl App {
         tx.audit(&caller.subject, AuditAction::TokenRotated, minted.id.0, now)
             .await?;
         tx.commit().await?;
+        self.0.bindings.forget(old.connection_id).await;
         tracing::info!(
             tenant.id = %caller.tenant,
             connection.id = %old.connection_id,

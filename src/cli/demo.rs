@@ -1,10 +1,10 @@
 //! The vendors' stand-in beside `dev`, and connections to try it with.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use tokio::net::TcpListener;
 
-use super::Failure;
+use super::{Failure, dev::write_private};
 use crate::{
     app::{AggregatorChange, App, AppError, CredentialChange, NewAggregator},
     config::Config,
@@ -52,12 +52,22 @@ const CONNECTIONS: [DemoConnection; 2] = [
     },
 ];
 
-/// Starts the simulator on `listen` and lets base URLs name it; answers its URL.
+/// How often something happens at each vendor.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// The simulator beside the server.
+pub(super) struct Vendors {
+    simulator: Simulator,
+    /// Where it is.
+    pub(super) url: String,
+}
+
+/// Starts the simulator on `listen` and lets base URLs name it.
 pub(super) async fn start_simulator(
     config: &mut Config,
     listen: SocketAddr,
     shutdown: &Shutdown,
-) -> Result<String, Failure> {
+) -> Result<Vendors, Failure> {
     let listener = TcpListener::bind(listen).await.map_err(|error| {
         format!(
             "can't listen on {listen} for the simulator: {error}; stop what listens there, or \
@@ -77,21 +87,90 @@ pub(super) async fn start_simulator(
         clock: Arc::new(SystemClock),
         demo: true,
     })?;
-    let serving = shutdown.clone();
+    let (serving, serves) = (shutdown.clone(), simulator.clone());
     shutdown.spawn("simulator", async move {
-        simulator.serve(listener, &serving).await;
+        serves.serve(listener, &serving).await;
     });
-    Ok(format!("http://{bound}"))
+    Ok(Vendors {
+        simulator,
+        url: format!("http://{bound}"),
+    })
+}
+
+/// Lets things happen at both vendors, which tell the server by webhooks, until the process is to end.
+pub(super) async fn bring_to_life(
+    app: &App,
+    tenant: TenantId,
+    vendors: &Vendors,
+    directory: &Path,
+    shutdown: &Shutdown,
+) -> Result<(), Failure> {
+    for demo in CONNECTIONS {
+        let url = webhook_url(app, tenant, &demo, directory).await?;
+        vendors.simulator.subscribe_demo(demo.vendor, &url)?;
+    }
+    let (simulator, stop) = (vendors.simulator.clone(), shutdown.token());
+    shutdown.spawn("demo", async move {
+        while stop
+            .run_until_cancelled(tokio::time::sleep(EVERY))
+            .await
+            .is_some()
+        {
+            for demo in CONNECTIONS {
+                // A newcomer may have broken the link by hand, which is what it is for.
+                if let Err(wrong) = simulator.play_demo(demo.vendor) {
+                    tracing::debug!(wrong, vendor = %demo.vendor, "nothing happens at the vendor");
+                }
+            }
+        }
+    });
+    Ok(())
+}
+
+/// The URL that a vendor was told, kept for the next run; minted if there is none.
+async fn webhook_url(
+    app: &App,
+    tenant: TenantId,
+    demo: &DemoConnection,
+    directory: &Path,
+) -> Result<String, Failure> {
+    let file = directory.join(format!("{}-webhook", demo.name));
+    let path = if let Ok(kept) = fs::read_to_string(&file) {
+        kept
+    } else {
+        let name = ConfigName::parse(demo.name)?;
+        let minted = match app
+            .mint_webhook_token(&caller(tenant), demo.vendor, &name)
+            .await
+        {
+            Err(AppError::ConnectionNotFound) => {
+                return Err(format!("the name {} is taken by something else", demo.name).into());
+            }
+            other => other?,
+        };
+        let path = format!(
+            "/v1/discovery/webhooks/{}/{}",
+            demo.vendor,
+            minted.token.expose()
+        );
+        write_private(&file, &path)?;
+        path
+    };
+    Ok(format!("{}{path}", app.public_url()))
+}
+
+fn caller(tenant: TenantId) -> Caller {
+    Caller {
+        tenant,
+        subject: "dev".to_owned(),
+        scopes: Scopes::ALL,
+    }
 }
 
 /// Makes the demo connections of `tenant`, or points those of an earlier run to where the simulator
 /// is now.
 pub(super) async fn seed(app: &App, tenant: TenantId, simulator_url: &str) -> Result<(), Failure> {
-    let caller = Caller {
-        tenant,
-        subject: "dev".to_owned(),
-        scopes: Scopes::ALL,
-    };
+    let caller = caller(tenant);
     for demo in CONNECTIONS {
         let base_url = BaseUrl::parse(simulator_url, app.host_policy(demo.vendor))?;
         let made = app

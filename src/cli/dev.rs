@@ -33,6 +33,7 @@ use crate::{
     shutdown::{Shutdown, Signals},
     storage::Store,
     vault::KeyRing,
+    worker,
 };
 
 /// Long enough not to be in the way, short enough not to lie around for ever.
@@ -96,10 +97,11 @@ pub(super) async fn run(args: DevArgs, mut source: Source) -> Result<ExitCode, F
     let directory = Directory::open(&args)?;
     let listener = serve::bind(&mut config).await?;
     let shutdown = Shutdown::new();
-    let starting = start(&args, config, &directory.path, &shutdown);
+    let starting = Box::pin(start(&args, config, &directory.path, &shutdown));
     let Some(started) = serve::unless_told_to_end(&mut signals, starting).await? else {
         return Ok(ExitCode::SUCCESS);
     };
+    worker::start(&started.service.app, &shutdown);
     say(&started.greeting)?;
     serve::serve(
         listener,
@@ -138,11 +140,12 @@ async fn start(
     let secret = fill_in_secrets(&mut config, &files)?;
     list_loopback(&mut config)?;
     Store::migrate(&wiring::login(&config)?).await?;
-    let simulator_url = demo::start_simulator(&mut config, args.simulator_listen, shutdown).await?;
+    let vendors = demo::start_simulator(&mut config, args.simulator_listen, shutdown).await?;
     let service = serve::start(&config, shutdown, true).await?;
     serve::announce(&config);
     if !args.no_demo {
-        demo::seed(&service.app, args.tenant, &simulator_url).await?;
+        demo::seed(&service.app, args.tenant, &vendors.url).await?;
+        demo::bring_to_life(&service.app, args.tenant, &vendors, directory, shutdown).await?;
     }
 
     let token = match &secret {
@@ -161,7 +164,7 @@ async fn start(
     };
     write_private(&files.token, &token)?;
     Ok(Started {
-        greeting: greeting(args, &config, &files, &token, &simulator_url)?,
+        greeting: greeting(args, &config, &files, &token, &vendors.url)?,
         service,
         cluster,
     })
@@ -310,7 +313,7 @@ fn keep(file: &Path, fresh: &str) -> Result<SecretText, Failure> {
 }
 
 /// Writes a secret that replaces the one of the last run.
-fn write_private(file: &Path, text: &str) -> Result<(), Failure> {
+pub(super) fn write_private(file: &Path, text: &str) -> Result<(), Failure> {
     let replaced = match fs::remove_file(file) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         _ => create_private(file).and_then(|mut new| new.write_all(text.as_bytes())),
@@ -375,6 +378,12 @@ Two demo connections read the simulator; test them live:
 curl {connections}/test -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' -d '{{"vendor": "pluggy", "configName": "demo-pluggy"}}'
 
 curl {connections}/test -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' -d '{{"vendor": "belvo", "configName": "demo-belvo"}}'
+
+Every few seconds something happens there, and a webhook tells of it; look at the rows, and at what changed:
+
+curl '{api_url}/v1/discovery/transactions?limit=3' -H "Authorization: Bearer $TOKEN"
+
+curl '{api_url}/v1/discovery/transactions/changes?limit=3' -H "Authorization: Bearer $TOKEN"
 "#
         )
     } else {

@@ -40,7 +40,7 @@ enum Command {
     /// Everything in one process, with nothing to install: for a laptop
     Dev(dev::DevArgs),
     /// The server, for production
-    Serve(ListenArgs),
+    Serve(serve::ServeArgs),
     /// Brings the database up to date and exits
     Migrate,
     /// Mints a token for an operator, signed with the configured HMAC secret
@@ -109,8 +109,8 @@ async fn run(command: Command, mut source: Source) -> Result<ExitCode, Failure> 
     match command {
         Command::Dev(args) => Box::pin(dev::run(args, source)).await,
         Command::Serve(args) => {
-            args.apply(&mut source);
-            serve::run(&source).await
+            args.listen.apply(&mut source);
+            serve::run(args.role, &source).await
         }
         Command::Migrate => migrate::run(&source).await,
         Command::Token(args) => token::run(&args, &source),

@@ -4,8 +4,10 @@ use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use tokio::net::TcpListener;
 
+use clap::{Args, ValueEnum};
+
 use super::{
-    Failure, configure,
+    Failure, ListenArgs, configure,
     wiring::{self, Outside, Service},
 };
 use crate::{
@@ -18,7 +20,7 @@ use crate::{
     },
     http::server,
     shutdown::{Shutdown, Signals},
-    telemetry,
+    telemetry, worker,
 };
 
 /// How long `/ready` tells that this server is about to go before it takes no more connections.
@@ -26,7 +28,28 @@ const NOTICE: Duration = Duration::from_secs(1);
 /// How long requests in flight may take to finish.
 const DRAIN: Duration = Duration::from_secs(30);
 
-pub(super) async fn run(source: &Source) -> Result<ExitCode, Failure> {
+/// What a process does of the work.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub(super) enum Role {
+    /// Everything
+    #[default]
+    All,
+    /// Answers requests and webhooks; pulls are left to others
+    Api,
+    /// Works on pulls; of the API only health, readiness and metrics are there
+    Worker,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct ServeArgs {
+    #[command(flatten)]
+    pub(super) listen: ListenArgs,
+    /// What this process does of the work
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) role: Role,
+}
+
+pub(super) async fn run(role: Role, source: &Source) -> Result<ExitCode, Failure> {
     // Caught from here on, so that an early SIGTERM is not lost.
     let mut signals = Signals::listen()?;
     let mut config = configure(source, Profile::Serve)?;
@@ -37,6 +60,13 @@ pub(super) async fn run(source: &Source) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     };
     announce(&config);
+    if role != Role::Api {
+        worker::start(&service.app, &shutdown);
+    }
+    let service = match role {
+        Role::Worker => service.without_api(),
+        Role::All | Role::Api => service,
+    };
     serve(listener, &service, &shutdown, signals, NOTICE).await;
     Ok(ExitCode::SUCCESS)
 }

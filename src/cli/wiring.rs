@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::Failure;
 use crate::{
-    app::{App, Parts, SharedBudget},
+    app::{App, Parts, SharedBudget, WebhookSources},
     config::{Auth, Check, Config, ConfigFault, Jwks, ScopeRule, Types, variables},
     connectors::{self, Connector, Registry, RegistryError},
     domain::{
@@ -20,7 +20,7 @@ use crate::{
     },
     net::{Client, NetConfig},
     shutdown::Shutdown,
-    storage::{Store, StoreOptions},
+    storage::{Intake, Store, StoreOptions},
     telemetry,
     vault::{KeyRing, Vault},
     vendors::{Aggregator, belvo::Belvo, budget::Budget, pluggy::Pluggy},
@@ -92,9 +92,22 @@ pub struct Service {
     pub app: App,
     /// The API.
     pub router: Router,
+    /// What is left of it where only pulls are worked on.
+    operations: Router,
 }
 
-/// Puts a server together.
+impl Service {
+    /// The same server, of which only the state can be asked.
+    #[must_use]
+    pub fn without_api(self) -> Self {
+        Self {
+            router: self.operations.clone(),
+            ..self
+        }
+    }
+}
+
+/// Puts a server together, and starts the tasks that it stands on.
 pub fn assemble(config: &Config, outside: Outside) -> Result<Service, Failure> {
     let vault = vault(config, &outside.random)?;
     let signer = vault.signer();
@@ -116,9 +129,13 @@ pub fn assemble(config: &Config, outside: Outside) -> Result<Service, Failure> {
         aggregators: aggregators(config, &store, &outside.clock)?,
         hosts: hosts.into(),
         public_url: public_url.clone(),
+        intake: Intake::start(&store, &outside.shutdown),
+        webhook_sources: WebhookSources::new(&config.vendors, config.http.trusted_proxies.clone()),
     });
+    let keeping = app.clone().keep_webhook_bindings(outside.shutdown.token());
+    outside.shutdown.spawn("webhook bindings", keeping);
     let authenticator = Arc::new(authenticator(config, &outside.clock)?);
-    let router = http::router(
+    let (router, operations) = http::routers(
         ApiParts {
             app: app.clone(),
             authenticator: Arc::clone(&authenticator),
@@ -136,6 +153,7 @@ pub fn assemble(config: &Config, outside: Outside) -> Result<Service, Failure> {
         store,
         app,
         router,
+        operations,
     })
 }
 

@@ -1,4 +1,4 @@
-//! Bodies of operators' requests: JSON by their own account, and small.
+//! Bodies of requests: operators' are JSON by their own account, and small.
 
 use axum::{
     body::{Body, to_bytes},
@@ -15,6 +15,8 @@ use crate::domain::fault::Fault;
 
 /// The largest body of an operator's request.
 const OPERATOR_BODY: usize = 64 * 1024;
+/// The largest body of a webhook.
+const WEBHOOK_BODY: usize = 1024 * 1024;
 
 /// The JSON body of an operator's request.
 #[derive(Debug)]
@@ -52,6 +54,12 @@ impl<S: Send + Sync> FromRequest<S> for OptionalJsonBody {
         }
         Fields::of_body(&bytes).map(Self)
     }
+}
+
+/// Reads the body of a webhook, whatever it claims to be.
+pub(super) async fn read_webhook(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Problem> {
+    check_length(headers, WEBHOOK_BODY)?;
+    collect(body, WEBHOOK_BODY).await
 }
 
 async fn read_body(request: Request, limit: usize) -> Result<Vec<u8>, Problem> {

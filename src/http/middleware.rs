@@ -83,6 +83,7 @@ async fn observe(State(api): State<Api>, mut request: Request, next: Next) -> Re
         http.route = operation,
         request.id = id.0,
         tenant.id = field::Empty,
+        webhook_token.id = field::Empty,
     );
     let answer = next.run(request).instrument(span.clone()).await;
     let entered = span.enter();

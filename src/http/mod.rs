@@ -3,9 +3,11 @@
 //! Routes read requests, call one use case each, and shape its answer. They see neither a pool, nor
 //! a row, nor a key.
 
+mod accept;
 pub mod auth;
 mod body;
 mod caller;
+mod export;
 mod fields;
 mod json;
 mod middleware;
@@ -102,7 +104,8 @@ impl Api {
 /// Every route with its description, each listed once.
 fn routes() -> OpenApiRouter<Api> {
     use routes::{
-        aggregator_connections, connection_health, connector_types, operations, webhook_tokens,
+        accounts, aggregator_connections, connection_health, connector_types, deliveries,
+        operations, pulls, transaction_changes, transactions, webhook_tokens, webhooks,
     };
 
     openapi::empty()
@@ -117,28 +120,55 @@ fn routes() -> OpenApiRouter<Api> {
         ))
         .routes(routes!(connection_health::test))
         .routes(routes!(connection_health::status))
+        .routes(routes!(accounts::list))
+        .routes(routes!(transactions::list_of_connection))
+        .routes(routes!(transactions::list))
+        .routes(routes!(transaction_changes::sync))
+        .routes(routes!(transactions::get))
+        .routes(routes!(transactions::versions))
         .routes(routes!(connector_types::list))
         .routes(routes!(webhook_tokens::mint, webhook_tokens::list))
         .routes(routes!(webhook_tokens::revoke))
         .routes(routes!(webhook_tokens::rotate))
-        .routes(routes!(operations::health))
-        .routes(routes!(operations::ready))
-        .routes(routes!(operations::metrics))
-        .routes(routes!(operations::version))
+        .routes(routes!(webhooks::receive))
+        .routes(routes!(pulls::request, pulls::list))
+        .routes(routes!(pulls::get))
+        .routes(routes!(pulls::retry))
+        .routes(routes!(pulls::cancel))
+        .routes(routes!(deliveries::list))
+        .routes(routes!(deliveries::replay))
+        .merge(operations())
         .routes(routes!(operations::document))
         .routes(routes!(operations::error_page))
 }
 
-/// The API.
-pub fn router(parts: ApiParts, cors_origins: &[String]) -> Router {
+/// What tells how the process does.
+fn operations() -> OpenApiRouter<Api> {
+    use routes::operations;
+
+    OpenApiRouter::new()
+        .routes(routes!(operations::health))
+        .routes(routes!(operations::ready))
+        .routes(routes!(operations::metrics))
+        .routes(routes!(operations::version))
+}
+
+/// The API, and what is left of it where only pulls are worked on: what tells how the process does.
+pub fn routers(parts: ApiParts, cors_origins: &[String]) -> (Router, Router) {
     let api = Api(Arc::new(parts));
-    let (routes, _) = routes().split_for_parts();
-    let routes = routes
-        .merge(routes::operations::reference())
-        .fallback(nothing_here)
-        .method_not_allowed_fallback(other_methods)
-        .with_state(api.clone());
-    middleware::wrap(routes, &api, cors_origins)
+    let wrap = |routes: Router<Api>| {
+        let routes = routes
+            .fallback(nothing_here)
+            .method_not_allowed_fallback(other_methods)
+            .with_state(api.clone());
+        middleware::wrap(routes, &api, cors_origins)
+    };
+    let (all, _) = routes().split_for_parts();
+    let (operations, _) = operations().split_for_parts();
+    (
+        wrap(all.merge(routes::operations::reference())),
+        wrap(operations),
+    )
 }
 
 async fn nothing_here() -> Problem {

@@ -28,7 +28,7 @@ use super::{Api, problem::Code, routes};
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     tags(
-        (name = "Discovery", description = "Aggregator connections, connector types, webhook tokens"),
+        (name = "Discovery", description = "Aggregator connections, their accounts and transactions, connector types, webhook tokens"),
         (name = "Operations", description = "What operators and their machines ask")
     ),
     components(schemas(Detail, ErrorDetail)),
@@ -188,6 +188,12 @@ problems! {
     ListProblems = [InvalidRequest, InvalidPage];
     /// Of reading or deleting one connection.
     OneProblems = [ConnectionNotFound];
+    /// Of reading a list of what belongs to one connection.
+    ListOfOneProblems = [InvalidRequest, InvalidPage, ConnectionNotFound];
+    /// Of reading one transaction.
+    TransactionProblems = [NotFound];
+    /// Of reading a list of what belongs to one transaction.
+    ListOfTransactionProblems = [InvalidRequest, InvalidPage, NotFound];
     /// Of creating a connection.
     CreateProblems = [
         InvalidRequest, BaseUrlNotAllowed, ConfigNameTaken, BodyTooLarge, UnsupportedMediaType
@@ -201,6 +207,18 @@ problems! {
     TestProblems = [
         InvalidRequest, ConnectionNotFound, TooManyRequests, BodyTooLarge, UnsupportedMediaType
     ];
+    /// Of reading a list that belongs to a connection.
+    ConnectionListProblems = [InvalidRequest, InvalidPage, ConnectionNotFound];
+    /// Of asking for a pull.
+    PullRequestProblems = [
+        InvalidRequest, ConnectionNotFound, BodyTooLarge, UnsupportedMediaType
+    ];
+    /// Of reading a pull.
+    PullProblems = [PullNotFound];
+    /// Of retrying or cancelling a pull.
+    PullChangeProblems = [PullNotFound, ConnectionNotFound, Conflict];
+    /// Of replaying a delivery.
+    DeliveryProblems = [DeliveryNotFound, ConnectionNotFound, Conflict];
     /// Of minting a token.
     MintProblems = [InvalidRequest, ConnectionNotFound, BodyTooLarge, UnsupportedMediaType];
     /// Of revoking a token.
@@ -209,6 +227,20 @@ problems! {
     RotateProblems = [
         InvalidRequest, WebhookTokenNotFound, Conflict, BodyTooLarge, UnsupportedMediaType
     ];
+}
+
+/// The problems of receiving a webhook.
+pub(super) struct WebhookProblems;
+
+impl IntoResponses for WebhookProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        responses_of(&[
+            Code::WebhookRefused,
+            Code::BodyTooLarge,
+            Code::Internal,
+            Code::Unavailable,
+        ])
+    }
 }
 
 /// The problems of an operation that anybody may call.

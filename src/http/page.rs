@@ -146,7 +146,8 @@ impl<K: Clone + DeserializeOwned + Serialize> Paging<K> {
     }
 }
 
-fn read_limit(fields: &mut Fields) -> Option<u16> {
+/// Reads `limit`.
+pub(super) fn read_limit(fields: &mut Fields) -> Option<u16> {
     if !fields.has("limit") {
         return Some(DEFAULT_LIMIT);
     }
@@ -171,14 +172,19 @@ fn read_cursor<K: DeserializeOwned>(
         open_cursor(text, signer, scope)
             .ok_or("is not a cursor of this list with these filters; leave it out to begin anew")
     };
-    fields.optional_of(Code::InvalidPage, "cursor", parse)
+    let payload = fields.optional_of(Code::InvalidPage, "cursor", parse)?;
+    Some(match payload {
+        Payload::After(key) => PageStart::After(key),
+        Payload::Before(key) => PageStart::Before(key),
+    })
 }
 
-fn open_cursor<K: DeserializeOwned>(
+/// What a cursor holds, if it is one of ours for this scope.
+pub(super) fn open_cursor<P: DeserializeOwned>(
     text: &str,
     signer: &Signer,
     scope: &Scope<'_>,
-) -> Option<PageStart<K>> {
+) -> Option<P> {
     if text.len() > MAX_CURSOR {
         return None;
     }
@@ -187,17 +193,14 @@ fn open_cursor<K: DeserializeOwned>(
     if !signer.verify(PURPOSE, &scope.message(payload), tag) {
         return None;
     }
-    Some(match serde_json::from_slice(payload).ok()? {
-        Payload::After(key) => PageStart::After(key),
-        Payload::Before(key) => PageStart::Before(key),
-    })
+    serde_json::from_slice(payload).ok()
 }
 
-/// `None` only if the key can't be written as JSON, which no key of ours is capable of.
-fn write_cursor<K: Serialize>(
+/// `None` only if the payload can't be written as JSON, which no payload of ours is capable of.
+pub(super) fn write_cursor<P: Serialize>(
     signer: &Signer,
     scope: &Scope<'_>,
-    payload: &Payload<K>,
+    payload: &P,
 ) -> Option<String> {
     let payload = serde_json::to_vec(payload).ok()?;
     let mut bytes = signer.sign(PURPOSE, &scope.message(&payload)).to_vec();

@@ -8,7 +8,10 @@ use axum::{
 use super::{fields::Fields, problem::Problem};
 use crate::{
     app::AppError,
-    domain::ids::{ConnectionId, WebhookTokenId},
+    domain::{
+        delivery::DeliveryId,
+        ids::{ConnectionId, PullId, TransactionId, WebhookTokenId},
+    },
 };
 
 /// The query of a request.
@@ -35,7 +38,7 @@ pub(super) trait Identifier: Sized {
     fn not_found() -> Problem;
 }
 
-fn parse_uuid(text: &str) -> Option<uuid::Uuid> {
+pub(super) fn parse_uuid(text: &str) -> Option<uuid::Uuid> {
     // One way to write it, so that one thing has one path.
     (text.len() == 36).then(|| text.parse().ok()).flatten()
 }
@@ -57,6 +60,36 @@ impl Identifier for WebhookTokenId {
 
     fn not_found() -> Problem {
         AppError::WebhookTokenNotFound.into()
+    }
+}
+
+impl Identifier for TransactionId {
+    fn parse(text: &str) -> Option<Self> {
+        parse_uuid(text).map(Self)
+    }
+
+    fn not_found() -> Problem {
+        AppError::TransactionNotFound.into()
+    }
+}
+
+impl Identifier for PullId {
+    fn parse(text: &str) -> Option<Self> {
+        parse_uuid(text).map(Self)
+    }
+
+    fn not_found() -> Problem {
+        AppError::PullNotFound.into()
+    }
+}
+
+impl Identifier for DeliveryId {
+    fn parse(text: &str) -> Option<Self> {
+        parse_uuid(text).map(Self)
+    }
+
+    fn not_found() -> Problem {
+        AppError::DeliveryNotFound.into()
     }
 }
 

@@ -69,7 +69,7 @@ catalogue! {
         "Your token is valid but does not allow this call. Reading needs the scope discovery:read, everything else discovery:write.";
     /// No such route or resource.
     NotFound = "MTCH-0005", NOT_FOUND, "Not found",
-        "There is nothing at this path. The API reference at /docs lists every path there is.";
+        "There is nothing at this path: no such route, or your tenant has nothing by that id. The API reference at /docs lists every path there is.";
     /// The path exists, the method does not.
     MethodNotAllowed = "MTCH-0006", METHOD_NOT_ALLOWED, "Method not allowed",
         "This path knows other methods; the header Allow lists them.";
@@ -213,9 +213,32 @@ impl From<AppError> for Problem {
                 Code::ConnectionNotFound,
                 "There is no such connection in this tenant.",
             ),
+            AppError::DeliveryNotFound => Self::new(
+                Code::DeliveryNotFound,
+                "There is no such webhook delivery in this tenant.",
+            ),
+            AppError::DeliveryAsksForNothing => Self::new(
+                Code::Conflict,
+                "The delivery asked for no pull, so there is none to ask for again.",
+            ),
+            AppError::PullNotFound => {
+                Self::new(Code::PullNotFound, "There is no such pull in this tenant.")
+            }
+            AppError::PullNotOver => Self::new(
+                Code::Conflict,
+                "The pull is queued or runs already; only one that failed or was cancelled can be retried.",
+            ),
+            AppError::PullOver => Self::new(
+                Code::Conflict,
+                "The pull is over; only one that is queued, retrying or running can be cancelled.",
+            ),
             AppError::WebhookTokenNotFound => Self::new(
                 Code::WebhookTokenNotFound,
                 "There is no such webhook token in this tenant.",
+            ),
+            AppError::TransactionNotFound => Self::new(
+                Code::NotFound,
+                "There is no such transaction in this tenant.",
             ),
             AppError::ConfigNameTaken => Self::new(
                 Code::ConfigNameTaken,
@@ -229,6 +252,14 @@ impl From<AppError> for Problem {
                 Code::Conflict,
                 "The webhook token is revoked or has expired, so it can't be rotated; mint a new one.",
             ),
+            AppError::WebhookRefused => Self::new(
+                Code::WebhookRefused,
+                "The webhook's token, signature or source was not accepted.",
+            ),
+            AppError::WebhookNotTaken(cause) => Self {
+                cause: Some(cause),
+                ..Self::new(Code::Unavailable, "The webhook can't be taken now.")
+            },
             AppError::TestedTooOften(wait) => Self {
                 retry_after: Some(wait),
                 ..Self::new(

@@ -22,12 +22,12 @@ use super::{
     problem::{Code, Problem},
 };
 use crate::{
-    app::{App, Parts},
+    app::{App, Parts, WebhookSources},
     connectors::Registry,
     domain::{clock::SystemClock, random::OsRandom},
     net::{Client, NetConfig},
     shutdown::Shutdown,
-    storage::{Store, StoreOptions},
+    storage::{Intake, Store, StoreOptions},
     telemetry,
     vault::{KeyRing, Vault},
 };
@@ -53,15 +53,18 @@ fn api() -> Api {
         audience: None,
         scopes: ScopeRule::IfPresent,
     };
+    let store = Store::new(StoreOptions {
+        connect: "postgres://nobody@localhost/nothing".parse().unwrap(),
+        max_connections: 1,
+        acquire_timeout: Duration::from_millis(1),
+    });
     let authenticator = Authenticator::new(rules, Arc::new(SystemClock), client.unwrap());
     Api(Arc::new(ApiParts {
         app: App::new(Parts {
             aggregators: std::collections::BTreeMap::default(),
-            store: Store::new(StoreOptions {
-                connect: "postgres://nobody@localhost/nothing".parse().unwrap(),
-                max_connections: 1,
-                acquire_timeout: Duration::from_millis(1),
-            }),
+            intake: Intake::start(&store, &Shutdown::new()),
+            webhook_sources: WebhookSources::default(),
+            store,
             vault,
             clock: Arc::new(SystemClock),
             random: random.clone(),

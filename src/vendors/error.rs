@@ -134,6 +134,19 @@ impl VendorError {
         self
     }
 
+    /// Whether it says something of the credential, rather than of what was asked for with it.
+    #[must_use]
+    pub fn speaks_of_credential(&self) -> bool {
+        !matches!(
+            self.kind,
+            ErrorKind::Gone
+                | ErrorKind::LoginRefused
+                | ErrorKind::UserActionNeeded
+                | ErrorKind::ConsentOver
+                | ErrorKind::BankUnavailable
+        )
+    }
+
     /// What to do about it.
     #[must_use]
     pub fn disposition(&self) -> Disposition {

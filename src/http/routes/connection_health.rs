@@ -3,15 +3,19 @@
 use axum::{Json, extract::State};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{ToSchema, openapi::schema::Object};
 
-use super::aggregator_connections::{AggregatorVendor, vendor_schema};
+use super::{
+    aggregator_connections::{AggregatorVendor, vendor_schema},
+    words,
+};
 use crate::{
     domain::{
         connection::ConfigName,
         ids::ConnectionId,
         status::{
-            ConnectionStatus, CredentialState, DataState, SourceState, Verdict, WebhookState,
+            ConnectionStatus, CredentialState, DataState, DataStatus, SourceState, Verdict,
+            WebhookState, WebhookStatus,
         },
         vendor::Vendor,
     },
@@ -78,17 +82,10 @@ macro_rules! verdict_schema {
             }
         }
 
-        fn $words() -> utoipa::openapi::schema::Object {
+        fn $words() -> Object {
             words(<$state>::ALL.iter().map(|state| state.as_str()))
         }
     };
-}
-
-fn words(words: impl Iterator<Item = &'static str>) -> utoipa::openapi::schema::Object {
-    utoipa::openapi::schema::ObjectBuilder::new()
-        .schema_type(utoipa::openapi::schema::Type::String)
-        .enum_values(Some(words))
-        .build()
 }
 
 verdict_schema!(
@@ -99,14 +96,90 @@ verdict_schema!(
     /// How the item or link at the vendor does.
     SourceVerdict, SourceState, source_words
 );
-verdict_schema!(
-    /// Whether the vendor's webhooks come in.
-    WebhooksVerdict, WebhookState, webhook_words
-);
-verdict_schema!(
-    /// Whether the rows are what the vendor has.
-    DataVerdict, DataState, data_words
-);
+
+fn webhook_words() -> Object {
+    words(WebhookState::ALL.iter().map(|state| state.as_str()))
+}
+
+fn data_words() -> Object {
+    words(DataState::ALL.iter().map(|state| state.as_str()))
+}
+
+/// Whether the vendor's webhooks come in.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(in crate::http) struct WebhooksVerdict {
+    /// The verdict
+    #[schema(schema_with = webhook_words)]
+    verdict: &'static str,
+    /// Why, as a stable word
+    #[schema(max_length = 64)]
+    reason: String,
+    /// Since when the verdict is this one
+    #[schema(format = "date-time")]
+    since: String,
+    /// When a webhook was last accepted
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = "date-time", nullable = false)]
+    last_accepted_at: Option<String>,
+    /// When a webhook with a good token was last refused, because its source was not accepted
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = "date-time", nullable = false)]
+    last_rejected_at: Option<String>,
+}
+
+impl From<WebhookStatus> for WebhooksVerdict {
+    fn from(status: WebhookStatus) -> Self {
+        Self {
+            verdict: status.verdict.state.as_str(),
+            reason: status.verdict.reason,
+            since: instant(status.verdict.since),
+            last_accepted_at: status.last_accepted_at.map(instant),
+            last_rejected_at: status.last_rejected_at.map(instant),
+        }
+    }
+}
+
+/// Whether the rows are what the vendor has.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(in crate::http) struct DataVerdict {
+    /// The verdict
+    #[schema(schema_with = data_words)]
+    verdict: &'static str,
+    /// Why, as a stable word
+    #[schema(max_length = 64)]
+    reason: String,
+    /// Since when the verdict is this one
+    #[schema(format = "date-time")]
+    since: String,
+    /// When a pull last succeeded
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = "date-time", nullable = false)]
+    last_success_at: Option<String>,
+    /// The last pull that came to an end
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    last_pull_id: Option<String>,
+    /// How many rows there are
+    transactions: u64,
+    /// Changes that the last successful pull found and no webhook had announced
+    missed_by_webhooks: u64,
+}
+
+impl From<DataStatus> for DataVerdict {
+    fn from(status: DataStatus) -> Self {
+        Self {
+            verdict: status.verdict.state.as_str(),
+            reason: status.verdict.reason,
+            since: instant(status.verdict.since),
+            last_success_at: status.last_success_at.map(instant),
+            last_pull_id: status.last_pull.map(|pull| pull.to_string()),
+            transactions: status.transactions,
+            missed_by_webhooks: status.missed_by_webhooks,
+        }
+    }
+}
 
 /// Four verdicts that do not follow from each other.
 #[derive(Debug, Serialize, ToSchema)]

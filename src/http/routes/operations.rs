@@ -111,8 +111,10 @@ pub(in crate::http) async fn ready(State(api): State<Api>) -> impl IntoResponse 
         database,
         migrations,
         keyring,
+        worker,
     } = api.app().readiness().await;
-    let failing = [database, migrations, keyring].contains(&Check::Failing);
+    let failing =
+        [Some(database), Some(migrations), Some(keyring), worker].contains(&Some(Check::Failing));
     let status = match api.phase() {
         Phase::Draining => ReadyStatus::Draining,
         Phase::Running if failing => ReadyStatus::Failing,
@@ -129,7 +131,7 @@ pub(in crate::http) async fn ready(State(api): State<Api>) -> impl IntoResponse 
             database: database.into(),
             migrations: migrations.into(),
             keyring: keyring.into(),
-            worker: CheckStatus::Off,
+            worker: worker.map_or(CheckStatus::Off, Into::into),
         },
     };
     (code, Json(answer))

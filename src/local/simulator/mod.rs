@@ -27,11 +27,18 @@ mod tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use self::{
-    calls::Calls, chance::Chance, clock::ShiftedClock, exchange::Answer, exchange::Ask,
-    faults::Faults, limits::Limits, notice::Notice, sender::Sender,
+    calls::Calls,
+    chance::Chance,
+    clock::ShiftedClock,
+    exchange::Answer,
+    exchange::Ask,
+    faults::Faults,
+    limits::Limits,
+    notice::Notice,
+    sender::{Sender, Subscription},
 };
 use crate::{
     domain::{clock::Clock, vendor::Vendor},
@@ -97,6 +104,28 @@ impl Simulator {
             limits: Limits::default(),
             faults: Faults::default(),
         })))
+    }
+
+    /// Tells `url` of whatever happens to the demo's item or link.
+    pub fn subscribe_demo(&self, vendor: Vendor, url: &str) -> Result<(), String> {
+        let resource = match vendor {
+            Vendor::Pluggy => PLUGGY_ITEM,
+            Vendor::Belvo => BELVO_LINK,
+        };
+        let told = Subscription::of(vendor, url, resource);
+        self.0.sender.subscribe(told).map(drop)
+    }
+
+    /// Lets a day pass for the demo's item or link: a few new rows, and a webhook of them.
+    pub fn play_demo(&self, vendor: Vendor) -> Result<(), String> {
+        let (name, params) = match vendor {
+            Vendor::Pluggy => ("daily-sync", json!({"itemId": PLUGGY_ITEM, "rows": 1})),
+            Vendor::Belvo => (
+                "daily-refresh",
+                json!({"link": BELVO_LINK, "count": 1, "late": 0}),
+            ),
+        };
+        self.scenario(vendor, name, &params).map(drop)
     }
 
     fn answer(&self, vendor: Vendor, ask: &Ask<'_>) -> Answer {

@@ -52,6 +52,17 @@ pub(super) struct Subscription {
     resource: Option<String>,
 }
 
+impl Subscription {
+    pub(super) fn of(vendor: Vendor, url: &str, resource: &str) -> Self {
+        Self {
+            vendor,
+            url: url.to_owned(),
+            headers: BTreeMap::new(),
+            resource: Some(resource.to_owned()),
+        }
+    }
+}
+
 /// How deliveries are treated.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]

@@ -1,0 +1,57 @@
+//! `/v1/discovery/webhooks/{provider}/{webhookToken}`: where the vendors' webhooks come in.
+
+use std::net::SocketAddr;
+
+use axum::{
+    extract::{ConnectInfo, Path, Request, State, rejection::PathRejection},
+    http::{HeaderValue, StatusCode},
+};
+use tracing::field::display;
+
+use crate::{
+    app::WebhookProof,
+    http::{Api, body::read_webhook, openapi::WebhookProblems, problem::Problem},
+};
+
+/// Receive aggregator webhook
+///
+/// Takes an event of an aggregator. The token in the path says which connection it is for; beside it
+/// the request has to bear the vendor's signature or header, or come from one of its addresses.
+/// Answered once the event and the pull that it asks for are committed. What is no use is accepted
+/// too, so that the vendor does not send it again; a repeated event changes nothing.
+#[utoipa::path(
+    post,
+    path = "/v1/discovery/webhooks/{provider}/{webhookToken}",
+    operation_id = "receiveAggregatorWebhook",
+    tag = "Discovery",
+    security(),
+    params(
+        ("provider" = String, Path, description = "Aggregator vendor: pluggy or belvo"),
+        ("webhookToken" = String, Path, description = "A minted webhook token"),
+    ),
+    request_body(content = Object, description = "The vendor's event", content_type = "application/json"),
+    responses((status = 202, description = "Accepted"), WebhookProblems)
+)]
+pub(in crate::http) async fn receive(
+    State(api): State<Api>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    path: Result<Path<(String, String)>, PathRejection>,
+    request: Request,
+) -> Result<StatusCode, Problem> {
+    // A path that can't be read holds no good token.
+    let (provider, token) = path.map(|Path(parts)| parts).unwrap_or_default();
+    let webhook = api.app().recognise_webhook(&provider, &token).await?;
+    tracing::Span::current().record("webhook_token.id", display(webhook.token_id()));
+    let (head, body) = request.into_parts();
+    let body = read_webhook(&head.headers, body).await?;
+    let values = |name: &str| {
+        let values = head.headers.get_all(name).iter();
+        values.map(HeaderValue::as_bytes).collect()
+    };
+    let proof = WebhookProof {
+        peer: peer.ip(),
+        headers: &values,
+    };
+    api.app().accept_webhook(&webhook, &proof, body).await?;
+    Ok(StatusCode::ACCEPTED)
+}
