@@ -419,7 +419,7 @@ async fn the_lines_that_a_laptop_prints_work_as_pasted() {
     let token = lines("export TOKEN=").remove(0);
     let curls = lines("curl ");
     let healthy = "\"healthy\":true}200";
-    let wanted = [healthy, healthy, "201", "200", "201"];
+    let wanted = [healthy, healthy, "200", "200", "201", "200", "201"];
     assert_eq!(curls.len(), wanted.len(), "{printed}");
     for (curl, wanted) in curls.iter().zip(wanted) {
         let script = format!("{token}\n{curl} -s -w '%{{http_code}}'");

@@ -118,6 +118,9 @@ async fn the_app_role_can_neither_delete_history_nor_forge_it() {
         "DELETE FROM audit_log",
         "UPDATE audit_log SET subject = 'somebody else'",
         "DELETE FROM connections",
+        "DELETE FROM transactions",
+        "DELETE FROM transaction_versions",
+        "UPDATE transaction_versions SET pull_id = transaction_id",
         "UPDATE webhook_tokens SET token_hash = ''",
         "TRUNCATE connections CASCADE",
     ] {
@@ -219,7 +222,9 @@ async fn every_tenant_table_keeps_the_rules() {
                      SELECT FROM pg_index i JOIN pg_attribute a
                        ON a.attrelid = c.oid AND a.attnum = i.indkey[0]
                      WHERE i.indrelid = c.oid AND a.attname <> 'tenant_id'
-                       AND i.indexrelid::regclass::text <> 'webhook_tokens_token_hash_idx')),
+                       AND i.indexrelid::regclass::text <> ALL (ARRAY[
+                           'webhook_tokens_token_hash_idx', 'deliveries_received_at_idx',
+                           'sweeps_due_at_idx']))),
                  ('has no comment', obj_description(c.oid, 'pg_class') IS NOT NULL),
                  ('a column has no comment', NOT EXISTS (
                      SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0
@@ -250,7 +255,12 @@ async fn the_system_role_reaches_only_what_it_needs() {
             "_sqlx_migrations SELECT",
             "audit_log SELECT",
             "budgets INSERT,SELECT,UPDATE",
+            "connections SELECT",
+            "deliveries INSERT,SELECT,UPDATE",
+            "pulls INSERT,SELECT,UPDATE",
+            "sweeps SELECT,UPDATE",
             "tenant_keys SELECT,UPDATE",
+            "webhook_tokens SELECT,UPDATE",
         ]
     );
 }

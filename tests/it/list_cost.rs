@@ -2,7 +2,10 @@
 
 use sqlx::{AssertSqlSafe, Connection as _};
 
-use crate::support::TestApp;
+use crate::{
+    rows::{fill, plan, sent_query},
+    support::TestApp,
+};
 
 /// The list as the server asks for it, with a placeholder for the key the page begins behind.
 const LIST: &str = "
@@ -99,4 +102,73 @@ async fn explain(app: &TestApp, name: &str, filter: &str) -> serde_json::Value {
     .await
     .unwrap();
     plan[0].clone()
+}
+
+/// The last page of a tenant's transactions, of a connection's, and the end of the feed touch no more
+/// pages than the first do.
+#[tokio::test]
+async fn the_last_of_many_transactions_are_read_like_the_first() {
+    let app = TestApp::start().await;
+    fill(&app, 100_000).await;
+    app.execute("VACUUM ANALYZE transactions").await;
+    let tenant = format!("'{}'", app.tenant);
+    let no_filter = "NULL, NULL, NULL, NULL, 201";
+    let last_id = format!("'{}'", uuid::Uuid::max());
+    let accounts: Vec<String> = (0..10)
+        .map(|number| uuid::Uuid::from_u128(number).to_string())
+        .collect();
+    let accounts = format!("'{{{}}}'", accounts.join(","));
+    let newest: Vec<String> = app
+        .column("SELECT max(changed_xid::text) FROM transactions")
+        .await;
+    let newest = format!("'{}'", newest[0]);
+    let near_the_end: Vec<String> = app
+        .column("SELECT id::text FROM transactions ORDER BY id DESC OFFSET 50 LIMIT 1")
+        .await;
+    let near_the_end = format!("'{}'", near_the_end[0]);
+    let nil = format!("'{}'", uuid::Uuid::nil());
+
+    let tenants = sent_query("$2::uuid[] IS NULL\n                   AND (t.civil_date, t.id) < ");
+    let merged =
+        sent_query("t.account_id = account.id\n                   AND (t.civil_date, t.id) < ");
+    let changes = sent_query("(changed_xid, id) > ");
+    for (query, index, first, last) in [
+        (
+            &tenants,
+            "transactions_of_tenant_idx",
+            vec![&*tenant, "NULL", "NULL", &*last_id, no_filter],
+            vec![&*tenant, "NULL", "'2025-01-01'", &*last_id, no_filter],
+        ),
+        (
+            &merged,
+            "transactions_of_account_idx",
+            vec![&*tenant, &*accounts, "NULL", &*last_id, no_filter],
+            vec![&*tenant, &*accounts, "'2025-01-01'", &*last_id, no_filter],
+        ),
+        (
+            &changes,
+            "transactions_changes_idx",
+            vec![&*tenant, "'0'", &*nil, "'1000000000'", "201"],
+            vec![&*tenant, &*newest, &*near_the_end, "'1000000000'", "201"],
+        ),
+    ] {
+        let first = plan(&app, query, &first).await;
+        let last = plan(&app, query, &last).await;
+        for plan in [&first, &last] {
+            assert!(plan.contains(&format!("using {index} on")), "{plan}");
+        }
+        assert!(
+            pages(&last) <= pages(&first) + 20,
+            "first:\n{first}\nlast:\n{last}"
+        );
+    }
+}
+
+/// How many pages the whole of a plan touched.
+fn pages(plan: &str) -> u64 {
+    let line = plan.lines().find(|line| line.contains("Buffers:")).unwrap();
+    let counts = line
+        .split(['=', ' '])
+        .filter_map(|word| word.parse::<u64>().ok());
+    counts.sum()
 }

@@ -23,6 +23,8 @@ use crate::support::{
 const JWT_SECRET: &str = "canary-jwt-secret-0123456789abcdef-0123456789";
 const CONNECTIONS: &str = "/v1/discovery/aggregator-connections";
 const TOKENS: &str = "/v1/discovery/webhooks/tokens";
+const HMAC_SECRET: &str = "canary-hmac-secret-0123456789abcdef";
+const HEADER_SECRET: &str = "canary-header-secret-0123456789abcdef";
 const TENANT: &str = "22222222-2222-2222-2222-222222222222";
 
 #[tokio::test]
@@ -39,6 +41,15 @@ async fn nothing_the_process_writes_contains_a_secret() {
         ),
         ("DISCOVERY_JWT_HMAC_SECRET", JWT_SECRET.to_owned()),
         ("DISCOVERY_LOG", "trace".to_owned()),
+        (
+            "DISCOVERY_PLUGGY_WEBHOOK_HMAC_SECRET",
+            HMAC_SECRET.to_owned(),
+        ),
+        (
+            "DISCOVERY_PLUGGY_WEBHOOK_HEADER",
+            format!("X-Proof: {HEADER_SECRET}"),
+        ),
+        ("DISCOVERY_PLUGGY_WEBHOOK_IPS", "127.0.0.1".to_owned()),
     ]);
     let mut server = Process::spawn(&["serve"], &environment);
     let address = server.listening().await;
@@ -62,6 +73,7 @@ async fn nothing_the_process_writes_contains_a_secret() {
     assert!(logs.len() > 10_000, "the log was really on");
     let stored = dump(&database).await;
     assert!(stored.contains("pluggy"), "the database was really read");
+    assert!(logs.contains("a webhook was accepted"), "one came in");
 
     let canaries = [
         "canary-client-id-1",
@@ -69,6 +81,8 @@ async fn nothing_the_process_writes_contains_a_secret() {
         "canary-client-id-2",
         "canary-secret-2",
         JWT_SECRET,
+        HMAC_SECRET,
+        HEADER_SECRET,
         &token,
     ]
     .into_iter()

@@ -58,7 +58,10 @@ async fn a_connection_that_works_is_healthy_and_its_status_says_so() {
         let since = "2026-03-01T12:00:00.000Z";
         let unknown = json!({"verdict": "unknown", "reason": "not_checked_yet", "since": since});
         let webhooks = json!({"verdict": "never", "reason": "none_received", "since": since});
-        let data = json!({"verdict": "never", "reason": "no_pull_yet", "since": since});
+        let data = json!({
+            "verdict": "never", "reason": "no_pull_yet", "since": since,
+            "transactions": 0, "missedByWebhooks": 0,
+        });
         assert_eq!(
             before,
             json!({"credential": unknown, "source": unknown, "webhooks": webhooks, "data": data})

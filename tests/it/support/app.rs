@@ -5,6 +5,7 @@ use std::{ops::Deref, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use matcher_discovery::{
+    app::App,
     cli::wiring::{self, Outside, Service},
     config::{Config, Profile, Source},
     connectors::Connector,
@@ -230,12 +231,31 @@ impl TestApp {
         self.with_token(Some(&self.token(&claims)))
     }
 
+    /// The use cases, for what no request asks for.
+    pub(crate) fn app(&self) -> &App {
+        &self.service.app
+    }
+
     pub(crate) fn store(&self) -> Store {
         self.service.store.clone()
     }
 
     pub(crate) fn database_url(&self) -> String {
         self.database.url()
+    }
+
+    /// Starts a server over the migrated schema that is configured further.
+    pub(crate) async fn configured(variables: &[(&'static str, &str)]) -> Self {
+        Self::build(Setup {
+            variables,
+            ..Setup::default()
+        })
+        .await
+    }
+
+    /// Lets the server look again at the webhook tokens in use, as it does all the time.
+    pub(crate) async fn refresh_webhook_bindings(&self) {
+        self.service.app.refresh_webhook_bindings().await;
     }
 
     /// Takes the database away.

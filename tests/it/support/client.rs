@@ -33,6 +33,11 @@ impl Client {
         }
     }
 
+    /// The server itself, for a caller who reads an answer bit by bit.
+    pub(crate) fn router(&self) -> Router {
+        self.router.clone()
+    }
+
     /// A request that already carries the token.
     pub(crate) fn request(&self, method: Method, path: &str) -> axum::http::request::Builder {
         let builder = Request::builder().method(method).uri(path);
@@ -45,7 +50,7 @@ impl Client {
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
         let mut request = request;
         let peer: std::net::SocketAddr = "127.0.0.1:40000".parse().unwrap();
-        request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().get_or_insert(ConnectInfo(peer));
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         Answer {

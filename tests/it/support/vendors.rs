@@ -1,20 +1,41 @@
 //! The simulated vendors, on a port of this machine.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::http::Method;
+use futures_util::{FutureExt as _, future::BoxFuture};
 use matcher_discovery::{
-    domain::clock::Clock,
+    domain::{
+        base_url::BaseUrl, clock::Clock, connection::AccountRef, credential::Credential,
+        host_rule::HostOrNet,
+    },
     local::simulator::{
         BELVO_LINK, BELVO_PASSWORD, BELVO_SECRET_ID, Options, PLUGGY_CLIENT_ID, PLUGGY_ITEM,
         PLUGGY_SECRET, Simulator,
     },
+    net::{Client as NetClient, NetConfig},
     shutdown::Shutdown,
+    vendors::{
+        Access, AccountToRead, Aggregator, Read,
+        belvo::Belvo,
+        budget::{Bucket, Budget, BudgetError, Share},
+        pluggy::Pluggy,
+    },
 };
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use super::Client;
+
+/// Room for everything.
+#[derive(Debug)]
+pub(crate) struct Unlimited;
+
+impl Budget for Unlimited {
+    fn take(&self, _: Bucket, _: Share, _: Duration) -> BoxFuture<'_, Result<(), BudgetError>> {
+        async { Ok(()) }.boxed()
+    }
+}
 
 /// Both vendors, and the strings they hang by.
 pub(crate) struct Vendors {
@@ -91,6 +112,70 @@ impl Vendors {
         accounts[0]["id"].as_str().unwrap().to_owned()
     }
 
+    /// How many rows the vendor has.
+    pub(crate) async fn rows(&self, vendor: &str) -> i64 {
+        let state = self.control.get("/_control/state").await.expect(200);
+        count_rows(&state[vendor])
+    }
+
+    /// Every row that the vendor has, read by a client of its own: name, day, amount, status and
+    /// description.
+    pub(crate) async fn read_all(&self, vendor: &str, clock: Arc<dyn Clock>) -> Vec<String> {
+        let net = NetClient::new(NetConfig {
+            connect_timeout: Duration::from_secs(3),
+            total_timeout: Duration::from_secs(30),
+            body_cap: 32 * 1024 * 1024,
+            exemptions: vec![HostOrNet::Host(self.host().parse().unwrap())],
+            proxy: None,
+        })
+        .unwrap();
+        let budget = Arc::new(Unlimited);
+        let client: Box<dyn Aggregator> = match vendor {
+            "pluggy" => Box::new(Pluggy::new(net, clock, budget)),
+            _ => Box::new(Belvo::new(net, budget)),
+        };
+        let made = self.connection(vendor, vendor);
+        let text = |member: &str| made[member].as_str().unwrap().to_owned();
+        let access = Access {
+            base_url: BaseUrl::from_stored(self.url()),
+            credential: Credential::new(text("clientId"), text("secret")),
+            account_ref: AccountRef::from_stored(text("accountRef")),
+            patience: Duration::ZERO,
+            call_timeout: Duration::from_secs(20),
+            deadline: None,
+            share: Share::Whole,
+        };
+        let mut all = Vec::new();
+        for account in client.accounts(&access).await.unwrap().accounts {
+            let asked = AccountToRead {
+                vendor_id: &account.vendor_id,
+                account_type: account.account_type,
+            };
+            let mut mark = None;
+            loop {
+                let page = client
+                    .transactions(&access, asked, &Read::Full, mark.as_ref())
+                    .await
+                    .unwrap();
+                all.extend(page.converted.rows.into_iter().map(|row| {
+                    format!(
+                        "{} {} {} {} {}",
+                        row.vendor_id,
+                        row.civil_date,
+                        row.amount.decimal(),
+                        row.status.as_str(),
+                        row.description
+                    )
+                }));
+                mark = page.next;
+                if mark.is_none() {
+                    break;
+                }
+            }
+        }
+        all
+    }
+
     /// Adds rows to an account.
     pub(crate) async fn add_rows(&self, vendor: &str, params: &Value) {
         let path = format!("/_control/{vendor}/rows");
@@ -131,5 +216,21 @@ impl Vendors {
                 format!("{} {}", part("method"), part("path"))
             })
             .collect()
+    }
+}
+
+/// Adds up the members `rows` of whatever has no accounts of its own.
+fn count_rows(state: &Value) -> i64 {
+    match state {
+        Value::Object(members) => members
+            .iter()
+            .map(|(name, value)| match value.as_i64() {
+                Some(rows) if name == "rows" && !members.contains_key("accounts") => rows,
+                Some(_) => 0,
+                _ => count_rows(value),
+            })
+            .sum(),
+        Value::Array(items) => items.iter().map(count_rows).sum(),
+        _ => 0,
     }
 }

@@ -1,0 +1,654 @@
+//! What pulls write, tried without a vendor: through the store itself.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use matcher_discovery::{
+    domain::{
+        account::{Account, AccountType, Currency},
+        ids::{AccountId, ConnectionId, PullId, TenantId},
+        pull::Cursor,
+        random::OsRandom,
+        transaction::{Direction, References, Transaction, TransactionStatus},
+    },
+    storage::{Absence, Absent, Applied, Gone, PageWrite, Store, TenantTx},
+};
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Connection as _};
+use uuid::Uuid;
+
+use crate::{api::aggregator_connections::create, support::TestApp};
+
+/// An account with rows, and who writes them.
+pub(crate) struct Ledger {
+    pub(crate) store: Store,
+    pub(crate) tenant: TenantId,
+    pub(crate) connection: ConnectionId,
+    pub(crate) account: AccountId,
+}
+
+pub(crate) fn at(text: &str) -> DateTime<Utc> {
+    text.parse().unwrap()
+}
+
+pub(crate) fn noon() -> DateTime<Utc> {
+    at("2026-03-01T12:00:00Z")
+}
+
+/// The pull with that number.
+pub(crate) fn pull(number: u128) -> PullId {
+    PullId(Uuid::from_u128(number))
+}
+
+pub(crate) fn account(vendor_id: &str) -> Account {
+    Account {
+        vendor_id: vendor_id.to_owned(),
+        account_type: AccountType::Bank,
+        subtype: None,
+        name: Some("Conta".to_owned()),
+        masked_number: Some("****5678".to_owned()),
+        currency: Some(Currency::BRL),
+        balance: Some("10.50".parse().unwrap()),
+        bank_id: None,
+    }
+}
+
+/// A plain row of the first of March.
+pub(crate) fn row(vendor_id: &str) -> Transaction {
+    Transaction {
+        vendor_id: vendor_id.to_owned(),
+        account_vendor_id: "a".to_owned(),
+        date: noon(),
+        civil_date: "2026-03-01".parse().unwrap(),
+        description: format!("Padaria {vendor_id}"),
+        direction: Direction::Debit,
+        amount: "-12.50".parse().unwrap(),
+        currency: Currency::BRL,
+        amount_in_account_currency: None,
+        status: TransactionStatus::Posted,
+        category: None,
+        payment_method: None,
+        counterparty: None,
+        references: References::default(),
+        card: None,
+        vendor_created_at: None,
+    }
+}
+
+pub(crate) fn rows(names: &[&str]) -> Vec<Transaction> {
+    names.iter().map(|name| row(name)).collect()
+}
+
+impl Ledger {
+    /// A connection of the app's tenant with one account, named `a`.
+    pub(crate) async fn open(app: &TestApp) -> Self {
+        Self::open_as(app, app.tenant, &app.client(), "main").await
+    }
+
+    pub(crate) async fn open_as(
+        app: &TestApp,
+        tenant: TenantId,
+        client: &crate::support::Client,
+        name: &str,
+    ) -> Self {
+        let path = create(client, name).await;
+        let connection = path.rsplit('/').next().unwrap().parse().unwrap();
+        let store = app.store();
+        let mut tx = store.begin(tenant).await.unwrap();
+        let stored = tx
+            .upsert_accounts(connection, &[account("a")], noon(), &OsRandom)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        Self {
+            store,
+            tenant,
+            connection,
+            account: stored[0].id,
+        }
+    }
+
+    pub(crate) async fn tx(&self) -> TenantTx {
+        self.store.begin(self.tenant).await.unwrap()
+    }
+
+    pub(crate) fn page<'a>(
+        &self,
+        number: u128,
+        rows: &'a [Transaction],
+        now: DateTime<Utc>,
+    ) -> PageWrite<'a> {
+        PageWrite {
+            connection: self.connection,
+            account: self.account,
+            pull: pull(number),
+            rows,
+            now,
+            random: &OsRandom,
+        }
+    }
+
+    /// Stores a page, read by the pull with that number at that many minutes past noon.
+    pub(crate) async fn apply(&self, number: u128, rows: &[Transaction]) -> Applied {
+        let now = noon() + TimeDelta::minutes(i64::try_from(number).unwrap());
+        let mut tx = self.tx().await;
+        let applied = tx.apply_page(&self.page(number, rows, now)).await.unwrap();
+        tx.commit().await.unwrap();
+        applied
+    }
+
+    pub(crate) async fn delete(&self, number: u128, names: &[&str]) -> u64 {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut tx = self.tx().await;
+        let gone = Gone {
+            connection: self.connection,
+            account: self.account,
+            vendor_ids: &names,
+            pull: pull(number),
+            now: noon() + TimeDelta::minutes(i64::try_from(number).unwrap()),
+        };
+        let count = tx.tombstone(&gone).await.unwrap();
+        tx.commit().await.unwrap();
+        count
+    }
+
+    /// Tells that the pull with that number listed these rows and no others on those days.
+    async fn listed(&self, number: u128, names: &[&str], days: Option<(&str, &str)>) -> Absent {
+        let seen: HashSet<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut tx = self.tx().await;
+        let absence = Absence {
+            connection: self.connection,
+            account: self.account,
+            window: days.map(|(from, to)| (from.parse().unwrap(), to.parse().unwrap())),
+            seen: &seen,
+            pull: pull(number),
+            now: noon() + TimeDelta::minutes(i64::try_from(number).unwrap()),
+        };
+        let absent = tx.note_absent(&absence).await.unwrap();
+        tx.commit().await.unwrap();
+        absent
+    }
+
+    async fn link(&self, number: u128) -> u64 {
+        let now = noon() + TimeDelta::minutes(i64::try_from(number).unwrap());
+        let mut tx = self.tx().await;
+        let linked = tx
+            .link_replacements(self.connection, self.account, pull(number), now)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        linked
+    }
+}
+
+/// Where every row lies and which transactions touched it: a write of any kind changes this.
+async fn traces(app: &TestApp, table: &str) -> Vec<String> {
+    app.column(&format!(
+        "SELECT concat_ws(' ', ctid, xmin, xmax) FROM {table} ORDER BY ctid"
+    ))
+    .await
+}
+
+/// A column of the rows, by the vendor's names.
+async fn by_name(app: &TestApp, expression: &str) -> Vec<String> {
+    app.column(&format!(
+        "SELECT vendor_id || ' ' || coalesce(({expression})::text, '-')
+         FROM transactions ORDER BY vendor_id"
+    ))
+    .await
+}
+
+async fn versions(app: &TestApp) -> Vec<Value> {
+    let texts: Vec<String> = app
+        .column(
+            "SELECT json_build_object('row', t.vendor_id, 'version', v.version,
+                        'pull', right(v.pull_id::text, 2), 'was', v.snapshot)::text
+             FROM transaction_versions v JOIN transactions t ON t.id = v.transaction_id
+             ORDER BY t.vendor_id, v.version",
+        )
+        .await;
+    texts
+        .iter()
+        .map(|text| serde_json::from_str(text).unwrap())
+        .collect()
+}
+
+fn applied(inserted: u64, updated: u64, unchanged: u64, revived: u64) -> Applied {
+    Applied {
+        inserted,
+        updated,
+        unchanged,
+        revived,
+    }
+}
+
+#[tokio::test]
+async fn rows_are_stored_once_and_left_alone_when_nothing_changed() {
+    let app = TestApp::start().await;
+    let ledger = Ledger::open(&app).await;
+    let page = rows(&["1", "2", "3"]);
+    assert_eq!(ledger.apply(1, &page).await, applied(3, 0, 0, 0));
+    let before = traces(&app, "transactions").await;
+    assert_eq!(ledger.apply(2, &page).await, applied(0, 0, 3, 0));
+    assert_eq!(traces(&app, "transactions").await, before);
+    assert_eq!(versions(&app).await, [Value::Null; 0]);
+
+    // The same, where the rows of the account were read before.
+    let mut tx = ledger.tx().await;
+    let mut known = tx.known_of_account(ledger.account).await.unwrap();
+    assert_eq!(known.len(), 3);
+    let done = tx
+        .apply_page_knowing(&ledger.page(3, &page, noon()), &mut known)
+        .await;
+    assert_eq!(done.unwrap(), applied(0, 0, 3, 0));
+    tx.commit().await.unwrap();
+    assert_eq!(traces(&app, "transactions").await, before);
+}
+
+#[tokio::test]
+async fn a_changed_row_keeps_what_it_was() {
+    let app = TestApp::start().await;
+    let ledger = Ledger::open(&app).await;
+    let mut page = rows(&["1", "2"]);
+    page[0].amount = "-123456789012345.678901".parse().unwrap();
+    page[0].references.bank_id = Some("b1".to_owned());
+    ledger.apply(1, &page).await;
+    page[0].description = "Loja".to_owned();
+    page.push(row("3"));
+    assert_eq!(ledger.apply(2, &page).await, applied(1, 1, 1, 0));
+    page[0].status = TransactionStatus::Pending;
+    assert_eq!(ledger.apply(3, &page).await, applied(0, 1, 2, 0));
+
+    assert_eq!(by_name(&app, "version").await, ["1 3", "2 1", "3 1"]);
+    assert_eq!(
+        by_name(&app, "right(pull_id::text, 2)").await,
+        ["1 03", "2 01", "3 02"]
+    );
+    let kept = versions(&app).await;
+    assert_eq!(kept.len(), 2, "{kept:#?}");
+    let told = |number: usize| {
+        let one = &kept[number];
+        (&one["row"], &one["version"], &one["pull"])
+    };
+    assert_eq!(told(0), (&json!("1"), &json!(1), &json!("01")));
+    assert_eq!(told(1), (&json!("1"), &json!(2), &json!("02")));
+    let was = &kept[0]["was"];
+    assert_eq!(was["description"], "Padaria 1");
+    assert_eq!(was["amount"], "-123456789012345.678901");
+    assert_eq!(was["details"], json!({"references": {"bankId": "b1"}}));
+    assert_eq!(kept[1]["was"]["description"], "Loja");
+    assert_eq!(kept[1]["was"]["status"], "posted");
+}
+
+#[tokio::test]
+async fn what_was_read_before_is_kept_up_to_date_from_page_to_page() {
+    let app = TestApp::start().await;
+    let ledger = Ledger::open(&app).await;
+    let old = rows(&["1"]);
+    ledger.apply(1, &old).await;
+    let mut new = old.clone();
+    new[0].description = "Loja".to_owned();
+    let mut tx = ledger.tx().await;
+    let mut known = tx.known_of_account(ledger.account).await.unwrap();
+    // The row changes while it is paged, and changes back.
+    for page in [&new, &old] {
+        let done = tx
+            .apply_page_knowing(&ledger.page(2, page, noon()), &mut known)
+            .await;
+        assert_eq!(done.unwrap(), applied(0, 1, 0, 0));
+    }
+    tx.commit().await.unwrap();
+    assert_eq!(by_name(&app, "description").await, ["1 Padaria 1"]);
+}
+
+#[tokio::test]
+async fn of_a_name_that_a_page_repeats_the_last_row_counts() {
+    let app = TestApp::start().await;
+    let ledger = Ledger::open(&app).await;
+    let mut page = rows(&["1", "2", "1"]);
+    page[2].description = "Loja".to_owned();
+    assert_eq!(ledger.apply(1, &page).await, applied(2, 0, 0, 0));
+    assert_eq!(
+        by_name(&app, "description").await,
+        ["1 Loja", "2 Padaria 2"]
+    );
+}
+
+#[tokio::test]
+async fn the_same_names_of_two_connections_are_two_rows() {
+    let app = TestApp::start().await;
+    let one = Ledger::open(&app).await;
+    let other = Ledger::open_as(&app, app.tenant, &app.client(), "second").await;
+    one.apply(1, &rows(&["1"])).await;
+    assert_eq!(other.apply(1, &rows(&["1"])).await, applied(1, 0, 0, 0));
+    assert_eq!(other.delete(2, &["1"]).await, 1);
+    assert_eq!(by_name(&app, "deleted_at IS NULL").await.len(), 2);
+    assert_eq!(one.apply(3, &rows(&["1"])).await, applied(0, 0, 1, 0));
+}
+
+#[tokio::test]
+async fn a_deleted_row_stays_as_a_tombstone_until_it_is_read_again() {
+    let app = TestApp::start().await;
+    let ledger = Ledger::open(&app).await;
+    let page = rows(&["1", "2"]);
+    ledger.apply(1, &page).await;
+    assert_eq!(ledger.delete(2, &["1", "unknown"]).await, 1);
+    assert_eq!(ledger.delete(3, &["1"]).await, 0, "once");
+    let living = "deleted_at IS NULL";
+    assert_eq!(by_name(&app, living).await, ["1 false", "2 true"]);
+    assert_eq!(ledger.apply(4, &page).await, applied(0, 0, 1, 1));
+    assert_eq!(by_name(&app, living).await, ["1 true", "2 true"]);
+    assert_eq!(by_name(&app, "version").await, ["1 3", "2 1"]);
+    let kept = versions(&app).await;
+    assert_eq!(kept[0]["was"].get("deletedAt"), None);
+    assert!(kept[1]["was"]["deletedAt"].is_string());
+}
+
+#[tokio::test]
+async fn a_row_of_another_account_is_not_deleted() {
+    let app = TestApp::start().await;
+    let ledger = Ledger::open(&app).await;
+    ledger.apply(1, &rows(&["1"])).await;
+    let elsewhere = Ledger {
+        account: AccountId(Uuid::from_u128(9)),
+        store: app.store(),
+        ..ledger
+    };
+    assert_eq!(elsewhere.delete(2, &["1"]).await, 0);
+    assert_eq!(elsewhere.listed(3, &[], None).await, Absent::default());
+}
+
+#[tokio::test]
+async fn absence_deletes_only_when_two_pulls_agree() {
+    let app = TestApp::start().await;
+    let ledger = Ledger::open(&app).await;
+    let page = rows(&["1", "2", "3"]);
+    ledger.apply(1, &page).await;
+    let absent = |newly_missing, deleted| Absent {
+        newly_missing,
+        deleted,
+    };
+    assert_eq!(ledger.listed(2, &["1"], None).await, absent(2, 0));
+    let before = traces(&app, "transactions").await;
+    assert_eq!(
+        ledger.listed(2, &["1"], None).await,
+        absent(0, 0),
+        "a pull can't agree with itself"
+    );
+    assert_eq!(traces(&app, "transactions").await, before);
+    // One of them is seen again: it begins anew.
+    assert_eq!(ledger.apply(3, &page[1..2]).await, applied(0, 0, 1, 0));
+    assert_eq!(
+        by_name(&app, "right(missing_pull_id::text, 2)").await,
+        ["1 -", "2 -", "3 02"]
+    );
+    assert_eq!(ledger.listed(4, &["1"], None).await, absent(1, 1));
+    assert_eq!(
+        by_name(&app, "deleted_at IS NULL").await,
+        ["1 true", "2 true", "3 false"]
+    );
+    // Being missed is nobody's business; being deleted is.
+    assert_eq!(by_name(&app, "version").await, ["1 1", "2 1", "3 2"]);
+    assert_eq!(ledger.listed(5, &["1", "2"], None).await, absent(0, 0));
+}
+
+#[tokio::test]
+async fn a_window_says_nothing_of_the_days_outside_it() {
+    let app = TestApp::start().await;
+    let ledger = Ledger::open(&app).await;
+    let mut page = rows(&["1", "2", "3", "4"]);
+    for (row, day) in page.iter_mut().zip(["02-27", "02-28", "03-01", "03-02"]) {
+        row.civil_date = format!("2026-{day}").parse().unwrap();
+    }
+    ledger.apply(1, &page).await;
+    let days = Some(("2026-02-28", "2026-03-01"));
+    assert_eq!(ledger.listed(2, &[], days).await.newly_missing, 2);
+    assert_eq!(
+        by_name(&app, "missing_since IS NOT NULL").await,
+        ["1 false", "2 true", "3 true", "4 false"]
+    );
+}
+
+#[tokio::test]
+async fn a_row_told_anew_under_another_name_replaces_the_deleted_one() {
+    let app = TestApp::start().await;
+    let ledger = Ledger::open(&app).await;
+    let mut page = rows(&["1", "2", "3", "4"]);
+    page[0].references.bank_id = Some("b1".to_owned());
+    // Two that nothing tells apart.
+    page[3].description = page[2].description.clone();
+    ledger.apply(1, &page).await;
+    let mut anew = rows(&["5", "6", "7", "8"]);
+    anew[0].references.bank_id = Some("b1".to_owned());
+    anew[0].description = "Titular".to_owned();
+    anew[1].description = "PADARIA  2".to_owned();
+    anew[2].description = page[2].description.clone();
+    anew[3].description = "Loja".to_owned();
+    ledger.apply(2, &anew).await;
+    assert_eq!(ledger.link(2).await, 0, "nothing was deleted yet");
+    ledger.delete(2, &["1", "2", "3", "4"]).await;
+    assert_eq!(ledger.link(2).await, 2);
+    assert_eq!(ledger.link(3).await, 0, "once");
+    let replaced = "SELECT o.vendor_id FROM transactions o WHERE o.id = transactions.replaces_id";
+    assert_eq!(
+        by_name(&app, replaced).await[4..],
+        ["5 1", "6 2", "7 -", "8 -"]
+    );
+    assert_eq!(
+        by_name(&app, "version").await[4..],
+        ["5 2", "6 2", "7 1", "8 1"]
+    );
+    // A row that comes later does not take over what was replaced already.
+    let mut later = rows(&["9"]);
+    later[0].description = "Padaria 2".to_owned();
+    ledger.apply(4, &later).await;
+    assert_eq!(ledger.link(4).await, 0);
+}
+
+#[tokio::test]
+async fn accounts_are_written_only_when_they_changed() {
+    let app = TestApp::start().await;
+    let ledger = Ledger::open(&app).await;
+    let before = traces(&app, "accounts").await;
+    let upsert = async |accounts: Vec<Account>, minutes| {
+        let now = noon() + TimeDelta::minutes(minutes);
+        let mut tx = ledger.tx().await;
+        let stored = tx
+            .upsert_accounts(ledger.connection, &accounts, now, &OsRandom)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        stored
+    };
+    let mut same = account("a");
+    same.balance = Some("10.5000".parse().unwrap());
+    let stored = upsert(vec![same], 1).await;
+    assert_eq!(stored[0].id, ledger.account);
+    assert_eq!(traces(&app, "accounts").await, before);
+
+    let mut poorer = account("a");
+    poorer.balance = Some("-0.01".parse().unwrap());
+    let stored = upsert(vec![account("b"), poorer.clone(), account("b")], 2).await;
+    let names: Vec<&str> = stored.iter().map(|one| one.vendor_id.as_str()).collect();
+    assert_eq!(names, ["b", "a"]);
+    assert_eq!(stored[1].id, ledger.account);
+
+    let mut tx = ledger.tx().await;
+    let read = tx.accounts_of(ledger.connection).await.unwrap();
+    assert_eq!(read[0].account, poorer);
+    assert_eq!(read[0].first_seen_at, noon());
+    assert_eq!(read[0].updated_at, noon() + TimeDelta::minutes(2));
+    assert_eq!(read[1].account, account("b"));
+    // What was not read stays.
+    assert_eq!(upsert(vec![], 3).await, []);
+    assert_eq!(tx.accounts_of(ledger.connection).await.unwrap(), read);
+}
+
+#[tokio::test]
+async fn a_cursor_moves_on_and_never_back() {
+    let app = TestApp::start().await;
+    let ledger = Ledger::open(&app).await;
+    let mut tx = ledger.tx().await;
+    let (connection, account) = (ledger.connection, ledger.account);
+    assert_eq!(
+        tx.cursor(connection, account).await.unwrap(),
+        Cursor::default()
+    );
+    let later = noon() + TimeDelta::hours(1);
+    let to = |watermark, window_at| Cursor {
+        watermark,
+        window_at,
+        full_at: None,
+    };
+    for (moved, now_at) in [
+        (to(Some(noon()), None), to(Some(noon()), None)),
+        (to(None, Some(later)), to(Some(noon()), Some(later))),
+        (to(Some(later), Some(noon())), to(Some(later), Some(later))),
+    ] {
+        tx.move_cursor(connection, account, &moved).await.unwrap();
+        assert_eq!(tx.cursor(connection, account).await.unwrap(), now_at);
+    }
+}
+
+#[tokio::test]
+async fn another_tenants_rows_can_neither_be_seen_nor_written() {
+    let app = TestApp::start().await;
+    let mine = Ledger::open(&app).await;
+    let other = TenantId(Uuid::from_u128(0x2222_2222_2222_2222_2222_2222_2222_2222));
+    let theirs = Ledger::open_as(&app, other, &app.other_tenant(), "main").await;
+    mine.apply(1, &rows(&["1"])).await;
+    let page = rows(&["1"]);
+    let mut tx = theirs.tx().await;
+    let known = tx.known_of_account(mine.account).await.unwrap();
+    assert!(known.is_empty());
+    assert_eq!(tx.accounts_of(mine.connection).await.unwrap(), []);
+    // The same names, the same connection even: rows of another tenant are other rows.
+    let reach = PageWrite {
+        connection: mine.connection,
+        account: mine.account,
+        ..theirs.page(1, &page, noon())
+    };
+    assert_eq!(tx.apply_page(&reach).await.unwrap(), applied(1, 0, 0, 0));
+    tx.commit().await.unwrap();
+    assert_eq!(mine.apply(2, &page).await, applied(0, 0, 1, 0));
+}
+
+/// The text of the one query that the program sends with `mark` in it.
+pub(crate) fn sent_query(mark: &str) -> String {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/.sqlx");
+    let mut found = std::fs::read_dir(directory)
+        .unwrap()
+        .map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap())
+        .map(|text| serde_json::from_str::<Value>(&text).unwrap())
+        .filter_map(|query| Some(query["query"].as_str()?.to_owned()))
+        .filter(|query| query.contains(mark));
+    let query = found
+        .next()
+        .unwrap_or_else(|| panic!("no query with {mark}"));
+    assert_eq!(found.next(), None, "{mark}");
+    query
+}
+
+/// The plan of a query of the program.
+pub(crate) async fn plan(app: &TestApp, query: &str, arguments: &[&str]) -> String {
+    let mut connection = app.connect_as("discovery_app").await;
+    let mut tx = connection.begin().await.unwrap();
+    let prepare = format!(
+        "SET LOCAL app.tenant_id = '{}'; PREPARE asked AS {query}",
+        app.tenant
+    );
+    sqlx::raw_sql(AssertSqlSafe(prepare))
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    let explain = format!(
+        "EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, SUMMARY OFF) EXECUTE asked ({})",
+        arguments.join(", ")
+    );
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "looks at the database from outside"
+    )]
+    let lines: Vec<String> = sqlx::query_scalar(AssertSqlSafe(explain))
+        .persistent(false)
+        .fetch_all(&mut *tx)
+        .await
+        .unwrap();
+    lines.join("\n")
+}
+
+/// Adds rows of a connection that has nothing to do with the test's own: of ten accounts, over 2025.
+pub(crate) async fn fill(app: &TestApp, many: u32) {
+    app.execute(&format!(
+        "INSERT INTO transactions
+             (tenant_id, connection_id, account_id, id, pull_id, date, first_seen_at, updated_at,
+              civil_date, vendor_id, direction, status, amount, currency, description, details,
+              content_hash)
+         SELECT '{}', '{}', ('00000000-0000-0000-0000-00000000000' || n % 10)::uuid,
+                gen_random_uuid(), gen_random_uuid(), now(), now(), now(),
+                '2025-01-01'::date + n % 365, n || '-' || {many}, 'debit', 'posted', -1, 'BRL', 'Loja', '{{}}',
+                decode(repeat('00', 16), 'hex')
+         FROM generate_series(1, {many}) AS n",
+        app.tenant,
+        Uuid::from_u128(3),
+    ))
+    .await;
+}
+
+#[tokio::test]
+async fn the_rows_of_a_page_are_found_by_the_primary_key_without_statistics() {
+    let app = TestApp::start().await;
+    app.execute("ALTER TABLE transactions SET (autovacuum_enabled = false)")
+        .await;
+    let query = sent_query("AS page (vendor_id)");
+    let tenant = format!("'{}'", app.tenant);
+    let arguments = [tenant.as_str(), "gen_random_uuid()", "'{a,b,c}'"];
+    for many in [1_000, 100_000] {
+        fill(&app, many).await;
+        let plan = plan(&app, &query, &arguments).await;
+        assert!(
+            plan.contains("Index Scan using transactions_pkey on transactions t"),
+            "{many} rows:\n{plan}"
+        );
+        let condition = plan.lines().find(|line| line.contains("Index Cond"));
+        for column in ["tenant_id", "connection_id", "vendor_id"] {
+            assert!(condition.unwrap().contains(column), "{plan}");
+        }
+    }
+}
+
+/// Without statistics, and with what the server prepared while there was nothing.
+#[tokio::test]
+async fn reading_costs_the_same_however_many_rows_others_have() {
+    let app = TestApp::start().await;
+    app.execute("ALTER TABLE transactions SET (autovacuum_enabled = false)")
+        .await;
+    let ledger = Ledger::open(&app).await;
+    for _ in 0..10 {
+        let mut tx = ledger.tx().await;
+        tx.known_of_account(ledger.account).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+    fill(&app, 20_000).await;
+    let page: Vec<Transaction> = (0..100).map(|number| row(&number.to_string())).collect();
+    ledger.apply(11, &page).await;
+    ledger.apply(12, &page).await;
+    let mut tx = ledger.tx().await;
+    let known = tx.known_of_account(ledger.account).await.unwrap();
+    assert_eq!(known.len(), 100);
+    tx.commit().await.unwrap();
+    // A session hands in its counts when it ends.
+    app.close_database().await;
+    let sessions = "SELECT pid FROM pg_stat_activity
+                    WHERE datname = current_database() AND application_name = 'matcher-discovery'";
+    while !app.column::<i32>(sessions).await.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let read: Vec<i64> = app
+        .column(
+            "SELECT sum(idx_tup_read)::bigint FROM pg_stat_user_indexes
+             WHERE relname = 'transactions'",
+        )
+        .await;
+    assert!((100..1_000).contains(&read[0]), "{} were read", read[0]);
+}

@@ -1,0 +1,278 @@
+//! When it can't be written down: nobody is told that it was.
+
+use futures_util::future::join_all;
+use matcher_discovery::{
+    domain::{
+        clock::Clock as _,
+        delivery::{DeliveryId, DeliveryOutcome, NewDelivery},
+        event::Hint,
+        ids::{ConnectionId, PullId, WebhookTokenId},
+        random::OsRandom,
+    },
+    shutdown::Shutdown,
+    storage::{Accepted, Intake, NotTaken},
+};
+use sqlx::Connection as _;
+use uuid::Uuid;
+
+use super::{Endpoint, count, created, expect_taken, start};
+use crate::support::TestApp;
+
+/// Lets nobody but the superuser connect, and ends every connection there is.
+async fn take_database_away(app: &TestApp) {
+    let name: Vec<String> = app.column("SELECT current_database()::text").await;
+    app.execute(&format!("ALTER DATABASE {} CONNECTION LIMIT 0", name[0]))
+        .await;
+    end_connections(app).await;
+}
+
+async fn give_database_back(app: &TestApp) {
+    let name: Vec<String> = app.column("SELECT current_database()::text").await;
+    app.execute(&format!("ALTER DATABASE {} CONNECTION LIMIT -1", name[0]))
+        .await;
+}
+
+async fn end_connections(app: &TestApp) {
+    app.execute(
+        "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+         WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn without_the_database_nothing_is_acknowledged_and_afterwards_all_is_well() {
+    let app = start().await;
+    let endpoint = Endpoint::create(&app, &app.client(), "pluggy", "one").await;
+    expect_taken(&endpoint.deliver(&app, &created("event-1")).await);
+    take_database_away(&app).await;
+    let answer = endpoint.deliver(&app, &created("event-2")).await;
+    answer.expect_problem(503, "MTCH-0008");
+    assert_eq!(answer.header("retry-after"), "1");
+    give_database_back(&app).await;
+    assert_eq!(count(&app, "deliveries").await, 1);
+    expect_taken(&endpoint.deliver(&app, &created("event-2")).await);
+    assert_eq!(count(&app, "deliveries").await, 2);
+}
+
+#[tokio::test]
+async fn a_connection_that_died_unnoticed_costs_nobody_anything() {
+    let app = start().await;
+    let endpoint = Endpoint::create(&app, &app.client(), "pluggy", "one").await;
+    expect_taken(&endpoint.deliver(&app, &created("event-1")).await);
+    end_connections(&app).await;
+    expect_taken(&endpoint.deliver(&app, &created("event-2")).await);
+    assert_eq!(count(&app, "deliveries").await, 2);
+}
+
+#[tokio::test]
+async fn when_the_commit_fails_nothing_is_acknowledged() {
+    let app = start().await;
+    let endpoint = Endpoint::create(&app, &app.client(), "pluggy", "one").await;
+    // As a full disk would, at the very end of the transaction.
+    app.execute(
+        "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS
+             $$ BEGIN RAISE EXCEPTION 'no space left on device' USING ERRCODE = '53100'; END $$;
+         CREATE CONSTRAINT TRIGGER full_disk AFTER INSERT ON deliveries
+             DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION full_disk()",
+    )
+    .await;
+    let event = created("event-1");
+    let all = (0..20).map(|_| endpoint.deliver(&app, &event));
+    for answer in join_all(all).await {
+        answer.expect_problem(503, "MTCH-0008");
+    }
+    super::nothing_was_written(&app).await;
+    app.execute("DROP TRIGGER full_disk ON deliveries").await;
+    expect_taken(&endpoint.deliver(&app, &event).await);
+}
+
+/// A delivery for a connection, as the gates would let it through.
+fn delivery(app: &TestApp, connection: ConnectionId, key: &str) -> NewDelivery {
+    NewDelivery {
+        tenant: app.tenant,
+        id: DeliveryId::of(connection, key),
+        connection,
+        token: WebhookTokenId(Uuid::nil()),
+        event: "item/updated".to_owned(),
+        event_key: key.to_owned(),
+        key_expires: false,
+        body: b"{}".to_vec(),
+        outcome: DeliveryOutcome::Queued,
+        hint: Hint::Source,
+        pull: PullId::new(&*app.clock, &OsRandom),
+        received_at: app.clock.now(),
+    }
+}
+
+async fn connection(app: &TestApp, name: &str) -> ConnectionId {
+    let endpoint = Endpoint::create(app, &app.client(), "pluggy", name).await;
+    let id = endpoint.connection.rsplit('/').next().unwrap();
+    id.parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_row_that_the_database_refuses_costs_only_itself() {
+    let app = start().await;
+    let shutdown = Shutdown::new();
+    let intake = Intake::start(&app.store(), &shutdown);
+    let mine = connection(&app, "one").await;
+    let nowhere = ConnectionId(Uuid::from_u128(5));
+    let mut batch: Vec<NewDelivery> = (0..40)
+        .map(|n| delivery(&app, mine, &format!("event-{n}")))
+        .collect();
+    // A text that Postgres can't hold, and a connection that there is not.
+    batch[7] = delivery(&app, mine, "with a \0");
+    batch[31] = delivery(&app, nowhere, "event-31");
+    // All of them wait before the writer gets its turn, so they are one batch.
+    let answers = join_all(batch.into_iter().map(|one| intake.accept(one))).await;
+    for (number, answer) in answers.into_iter().enumerate() {
+        let expected = match number {
+            7 | 31 => Err(NotTaken::Refused),
+            _ => Ok(Accepted { duplicate: false }),
+        };
+        assert_eq!(answer, expected, "{number}");
+    }
+    assert_eq!(count(&app, "deliveries").await, 38);
+    assert_eq!(count(&app, "pulls").await, 1);
+}
+
+#[tokio::test]
+async fn a_pull_that_somebody_holds_on_to_delays_only_its_own_webhooks() {
+    let app = start().await;
+    let shutdown = Shutdown::new();
+    let intake = Intake::start(&app.store(), &shutdown);
+    let held = connection(&app, "held").await;
+    let free = connection(&app, "free").await;
+    intake.accept(delivery(&app, held, "first")).await.unwrap();
+
+    let mut other = app.connect_as("discovery_system").await;
+    let mut tx = other.begin().await.unwrap();
+    sqlx::raw_sql("SELECT FROM pulls FOR UPDATE")
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    let (blocked, passed) = futures_util::future::join(
+        intake.accept(delivery(&app, held, "second")),
+        intake.accept(delivery(&app, free, "first")),
+    )
+    .await;
+    assert_eq!(blocked, Err(NotTaken::Refused));
+    assert_eq!(passed, Ok(Accepted { duplicate: false }));
+    tx.rollback().await.unwrap();
+    intake.accept(delivery(&app, held, "second")).await.unwrap();
+}
+
+#[tokio::test]
+async fn no_worker_begins_a_pull_between_a_webhook_and_its_commit() {
+    let app = start().await;
+    let shutdown = Shutdown::new();
+    let intake = Intake::start(&app.store(), &shutdown);
+    let mine = connection(&app, "one").await;
+    intake.accept(delivery(&app, mine, "first")).await.unwrap();
+    // A worker is just about to begin the pull: the webhook waits for it, and asks for another one.
+    let mut worker = app.connect_as("discovery_system").await;
+    let mut tx = worker.begin().await.unwrap();
+    sqlx::raw_sql(
+        "UPDATE pulls SET state = 'running', lease = gen_random_uuid(), lease_until = now()",
+    )
+    .execute(&mut *tx)
+    .await
+    .unwrap();
+    let accepting = async {
+        // The writer's patience is short; the vendor's is not.
+        while let Err(error) = intake.accept(delivery(&app, mine, "second")).await {
+            assert_eq!(error, NotTaken::Refused);
+        }
+    };
+    let committing = async {
+        // Only once the writer waits for the worker.
+        let waiting = "pg_stat_activity
+             WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        while count(&app, waiting).await == 0 {}
+        tx.commit().await.unwrap();
+    };
+    futures_util::future::join(accepting, committing).await;
+    let found: Vec<String> = app
+        .column(
+            "SELECT d.event_key || ' ' || p.state FROM deliveries d
+             JOIN pulls p ON p.id = d.pull_id ORDER BY 1",
+        )
+        .await;
+    assert_eq!(found, ["first running", "second queued"]);
+}
+
+#[tokio::test]
+async fn the_inbox_is_bounded() {
+    let app = start().await;
+    let shutdown = Shutdown::new();
+    let intake = Intake::start(&app.store(), &shutdown);
+    let mine = connection(&app, "one").await;
+    // Nothing is written before all of them have asked.
+    let many = (0..5000).map(|n| intake.accept(delivery(&app, mine, &format!("event-{n}"))));
+    let answers = join_all(many).await;
+    let refused = answers.iter().filter(|one| **one == Err(NotTaken::Full));
+    assert_eq!(refused.count(), 5000 - 4096);
+    assert_eq!(count(&app, "deliveries").await, 4096);
+
+    let large = (0..70).map(|n| {
+        let mut large = delivery(&app, mine, &format!("large-{n}"));
+        large.body = vec![b'x'; 1024 * 1024];
+        intake.accept(large)
+    });
+    let answers = join_all(large).await;
+    let refused = answers.iter().filter(|one| **one == Err(NotTaken::Full));
+    assert_eq!(refused.count(), 70 - 64);
+}
+
+#[tokio::test]
+async fn what_was_let_in_before_the_end_is_still_written() {
+    let app = start().await;
+    let shutdown = Shutdown::new();
+    let intake = Intake::start(&app.store(), &shutdown);
+    let mine = connection(&app, "one").await;
+    let many = (0..300).map(|n| intake.accept(delivery(&app, mine, &format!("event-{n}"))));
+    let ending = async {
+        shutdown
+            .drain(std::time::Duration::from_mins(1))
+            .await
+            .unwrap();
+    };
+    let (answers, ()) = futures_util::future::join(join_all(many), ending).await;
+    assert!(answers.iter().all(Result::is_ok));
+    let late = intake.accept(delivery(&app, mine, "late")).await;
+    assert_eq!(late, Err(NotTaken::Unavailable));
+    assert_eq!(count(&app, "deliveries").await, 300);
+}
+
+#[tokio::test]
+async fn a_plan_that_was_made_for_an_empty_inbox_does_not_outlive_it() {
+    let app = start().await;
+    let shutdown = Shutdown::new();
+    let intake = Intake::start(&app.store(), &shutdown);
+    let mine = connection(&app, "one").await;
+    // Known to be empty, so that the planner can't tell the indexes apart.
+    app.execute("VACUUM ANALYZE deliveries").await;
+    for round in 0..16 {
+        let keys = (0..256).map(|n| format!("event-{round}-{n}"));
+        let all = keys.map(|key| intake.accept(delivery(&app, mine, &key)));
+        assert!(join_all(all).await.iter().all(Result::is_ok));
+    }
+    // The server counts up when a connection ends.
+    shutdown
+        .drain(std::time::Duration::from_mins(1))
+        .await
+        .unwrap();
+    let scans = |index: &str| {
+        format!("SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname LIKE '{index}'")
+    };
+    let mut by_key: i64 = 0;
+    while by_key == 0 {
+        by_key = app.column(&scans("deliveries_pkey")).await.remove(0);
+    }
+    let by_list: Vec<i64> = app.column(&scans("deliveries_tenant_id_%")).await;
+    assert!(
+        by_list[0] <= 1024,
+        "{by_list:?} of 4096 look-ups read a whole tenant"
+    );
+}
