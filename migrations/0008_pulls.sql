@@ -24,6 +24,7 @@ CREATE TABLE pulls (
     missed        bigint      NOT NULL DEFAULT 0,
     error_class   text,
     error_message text,
+    asked_at      timestamptz NOT NULL,
     created_at    timestamptz NOT NULL,
     started_at    timestamptz,
     finished_at   timestamptz,
@@ -63,6 +64,7 @@ COMMENT ON COLUMN pulls.quarantined IS 'Rows that could not be read.';
 COMMENT ON COLUMN pulls.missed IS 'Changes that no webhook had announced.';
 COMMENT ON COLUMN pulls.error_class IS 'Why the last attempt failed, as a stable word.';
 COMMENT ON COLUMN pulls.error_message IS 'The same in words; never with data of the vendor.';
+COMMENT ON COLUMN pulls.asked_at IS 'When more than single rows was last asked for; what an attempt has read since need not be read again by the next one.';
 COMMENT ON COLUMN pulls.created_at IS 'When it was asked for.';
 COMMENT ON COLUMN pulls.started_at IS 'When it was first begun.';
 COMMENT ON COLUMN pulls.finished_at IS 'When it came to its end.';

@@ -463,7 +463,7 @@ impl Attempt<'_> {
             vendor: self.connection.vendor,
             connection: self.claimed.connection,
             demand: self.claimed.demand,
-            begun_at: self.claimed.begun_at,
+            asked_at: self.claimed.asked_at,
             backfill: self.claimed.window,
             hints: &self.hints,
             account: &account.vendor_id,
@@ -476,7 +476,10 @@ impl Attempt<'_> {
             let listed = self.read_listing(account, step).await?;
             let mut progress = Progress::default();
             let mut tx = self.begin().await?;
-            if report.transactions_current && !listed.drifted {
+            // What was asked for by name and did not come is gone, whatever else goes on; what is
+            // missing from a listing is gone only if the listing is whole and up to date.
+            let is_told = matches!(step, Step::Named(_));
+            if is_told || report.transactions_current && !listed.drifted {
                 progress.deleted = self.settle_absence(&mut tx, account, step, &listed).await?;
             }
             if step.is_exhaustive() && known_before {

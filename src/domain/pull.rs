@@ -306,8 +306,9 @@ pub struct PlanInput<'a> {
     pub connection: ConnectionId,
     /// How much is asked for.
     pub demand: Demand,
-    /// When the pull was first begun: what an earlier attempt of it has read since is not read again.
-    pub begun_at: DateTime<Utc>,
+    /// When more than single rows was last asked for: what an earlier attempt has read since is not
+    /// read again.
+    pub asked_at: DateTime<Utc>,
     /// The days that were asked for.
     pub backfill: Option<(NaiveDate, NaiveDate)>,
     /// What the events say.
@@ -329,14 +330,14 @@ pub fn plan(input: &PlanInput<'_>) -> Vec<Step> {
         cursor,
         now,
         demand,
-        begun_at,
+        asked_at,
         ..
     } = *input;
     let Some(watermark) = cursor.watermark else {
         return vec![Step::Full];
     };
     let overlapped = watermark - OVERLAP;
-    let done = |at: Option<DateTime<Utc>>| at.is_some_and(|at| at >= begun_at);
+    let done = |at: Option<DateTime<Utc>>| at.is_some_and(|at| at >= asked_at);
     let full = hints.full && !done(cursor.full_at)
         || demand == Demand::Everything && !done(cursor.full_at)
         || is_over(cursor.full_at, TimeDelta::days(7), input);
@@ -417,7 +418,7 @@ mod tests {
             vendor: Vendor::Pluggy,
             connection: ConnectionId(Uuid::nil()),
             demand: Demand::Named,
-            begun_at: at("2026-03-01T12:00:00Z"),
+            asked_at: at("2026-03-01T12:00:00Z"),
             backfill: None,
             hints,
             account: "a",
@@ -528,7 +529,7 @@ mod tests {
         };
         assert!(plan(&everything).contains(&Step::Full));
         let again = PlanInput {
-            begun_at: at("2026-03-01T11:00:00Z"),
+            asked_at: at("2026-03-01T11:00:00Z"),
             ..everything
         };
         assert!(!plan(&again).contains(&Step::Full));

@@ -163,14 +163,16 @@ impl TenantTx {
         let id = sqlx::query_scalar!(
             "INSERT INTO pulls AS p
                  (tenant_id, id, connection_id, state, reason, window_from, window_to, demand,
-                  priority, due_at, created_at)
-             VALUES ($1, $2, $3, 'queued', $4, $5, $6, $7, $8, $9, $9)
+                  priority, due_at, asked_at, created_at)
+             VALUES ($1, $2, $3, 'queued', $4, $5, $6, $7, $8, $9, $9, $9)
              ON CONFLICT (tenant_id, connection_id) WHERE state IN ('queued', 'retrying')
              DO UPDATE SET
                  demand = greatest(p.demand, excluded.demand),
                  priority = least(p.priority, excluded.priority),
                  window_from = least(p.window_from, excluded.window_from),
                  window_to = greatest(p.window_to, excluded.window_to),
+                 asked_at = CASE WHEN excluded.demand > 0
+                                 THEN greatest(p.asked_at, excluded.asked_at) ELSE p.asked_at END,
                  -- What was told to wait waits, unless somebody asks by hand.
                  due_at = CASE WHEN p.state = 'queued' OR excluded.reason IN ('manual', 'backfill')
                                THEN least(p.due_at, excluded.due_at) ELSE p.due_at END
@@ -300,7 +302,8 @@ impl TenantTx {
         now: DateTime<Utc>,
     ) -> Result<(), StorageError> {
         sqlx::query!(
-            "UPDATE pulls SET state = 'queued', attempts = 0, due_at = $3, finished_at = NULL,
+            "UPDATE pulls SET state = 'queued', attempts = 0, due_at = $3, asked_at = $3,
+                    finished_at = NULL,
                     priority = least(priority, $4), error_class = NULL, error_message = NULL
              WHERE tenant_id = $1 AND id = $2 AND state IN ('failed', 'cancelled')",
             self.tenant.0,
@@ -445,6 +448,7 @@ impl TenantTx {
                  demand = greatest(w.demand, p.demand),
                  window_from = least(w.window_from, p.window_from),
                  window_to = greatest(w.window_to, p.window_to),
+                 asked_at = greatest(w.asked_at, p.asked_at),
                  attempts = greatest(w.attempts, p.attempts),
                  due_at = greatest(w.due_at, $4)
              FROM pulls p

@@ -28,8 +28,8 @@ pub struct ClaimedPull {
     pub window: Option<(NaiveDate, NaiveDate)>,
     /// How often it was begun, this time included.
     pub attempts: u32,
-    /// When it was first begun.
-    pub begun_at: DateTime<Utc>,
+    /// When more than single rows was last asked for.
+    pub asked_at: DateTime<Utc>,
 }
 
 impl SystemTx {
@@ -83,7 +83,7 @@ impl SystemTx {
                WHERE p.tenant_id = next.tenant_id AND p.id = next.id
                  AND p.state IN ('queued', 'retrying')
                RETURNING p.tenant_id, p.id, p.connection_id, p.reason, p.demand, p.window_from,
-                         p.window_to, p.attempts, p.started_at AS "started_at!""#,
+                         p.window_to, p.attempts, p.asked_at"#,
             token,
             now,
             lease_until
@@ -108,7 +108,7 @@ impl SystemTx {
             demand: demand(row.demand),
             window: row.window_from.zip(row.window_to),
             attempts: row.attempts.unsigned_abs(),
-            begun_at: row.started_at,
+            asked_at: row.asked_at,
         }))
     }
 

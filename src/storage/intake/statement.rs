@@ -64,10 +64,14 @@ pub(super) async fn write(
            ),
            pulled AS (
                INSERT INTO pulls AS p
-                   (tenant_id, id, connection_id, state, reason, priority, due_at, created_at)
+                   (tenant_id, id, connection_id, state, reason, priority, due_at, created_at,
+                    asked_at)
                SELECT DISTINCT ON (tenant_id, connection_id)
                       tenant_id, pull_id, connection_id, 'queued', 'webhook', $16::smallint,
-                      received_at, received_at
+                      received_at, received_at,
+                      CASE WHEN bool_or(hint IN ('full', 'window'))
+                                OVER (PARTITION BY tenant_id, connection_id)
+                           THEN received_at ELSE 'epoch' END
                FROM fresh WHERE outcome = 'queued'
                ORDER BY tenant_id, connection_id
                ON CONFLICT (tenant_id, connection_id) WHERE state IN ('queued', 'retrying')
@@ -75,7 +79,8 @@ pub(super) async fn write(
                    -- A pull that failed waits as long as it was told to, whatever comes in.
                    due_at = CASE p.state WHEN 'queued' THEN least(p.due_at, excluded.due_at)
                                          ELSE p.due_at END,
-                   priority = least(p.priority, excluded.priority)
+                   priority = least(p.priority, excluded.priority),
+                   asked_at = greatest(p.asked_at, excluded.asked_at)
                RETURNING p.tenant_id, p.connection_id, p.id
            ),
            written AS (
