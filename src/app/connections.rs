@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{App, AppError};
+use super::{App, AppError, pull_run::SWEEP_EVERY};
 use crate::{
     domain::{
         audit::AuditAction,
@@ -88,6 +88,8 @@ impl App {
         // So that data is there before the first webhook.
         self.ask_for_pull(&mut tx, connection.id, PullReason::Initial, None)
             .await?;
+        // Whatever becomes of that pull, the connection is looked at again.
+        tx.schedule_sweep(connection.id, now + SWEEP_EVERY).await?;
         tx.audit(
             &caller.subject,
             AuditAction::ConnectionCreated,

@@ -13,7 +13,7 @@ use super::{App, AppError, connection_tests::Findings};
 use crate::{
     domain::{
         connection::AggregatorConnection,
-        ids::{AccountId, new_uuid},
+        ids::{AccountId, ConnectionId, TenantId, new_uuid},
         pull::{
             self, Hints, MAX_ATTEMPTS, PlanInput, Progress, PullFailure, Step, backoff, jitter,
         },
@@ -22,8 +22,8 @@ use crate::{
         transaction::Transaction,
     },
     storage::{
-        Absence, ClaimedPull, Ending, Gone, PageWrite, PullSignal, StorageError, StoredAccount,
-        TenantTx,
+        Absence, ClaimedPull, Ending, Gone, Lease, PageWrite, PullSignal, StorageError,
+        StoredAccount, TenantTx,
     },
     vendors::{
         Access, AccountToRead, Aggregator, Disposition, ErrorKind, PageMark, Read, VendorError,
@@ -46,8 +46,10 @@ const RESTARTS: u32 = 2;
 const GRACE: Duration = Duration::from_secs(2);
 /// How far back every vendor keeps what it has.
 const KEPT_DAYS: u64 = 350;
+/// When a look that could not be asked for is asked for again.
+const SWEEP_AGAIN: TimeDelta = TimeDelta::minutes(10);
 /// How long a connection rests between two looks that nobody asked for.
-const SWEEP_EVERY: TimeDelta = TimeDelta::hours(24);
+pub(super) const SWEEP_EVERY: TimeDelta = TimeDelta::hours(24);
 
 /// Why an attempt ended early.
 #[derive(Debug, thiserror::Error)]
@@ -278,7 +280,13 @@ impl App {
         let now = self.0.parts.clock.now();
         let mut tx = self.0.parts.store.begin(claimed.tenant).await?;
         let ours = tx
-            .end_attempt(claimed.lease, claimed.connection, ending, now)
+            .end_attempt(
+                claimed.lease,
+                claimed.connection,
+                claimed.attempts,
+                ending,
+                now,
+            )
             .await?;
         if !ours {
             return Ok(());
@@ -338,38 +346,80 @@ impl App {
         drop(system);
         let mut ended = 0;
         for (tenant, connection, lease) in abandoned {
-            let ending = Ending::Retry {
-                at: now,
-                failure: Some(PullFailure {
-                    class: "worker_lost".to_owned(),
-                    message: "the worker gave no sign of life".to_owned(),
-                }),
-                counts: true,
-            };
-            let mut tx = self.0.parts.store.begin(tenant).await?;
-            if tx.end_attempt(lease, connection, &ending, now).await? {
-                tx.wake_workers().await?;
-                tx.commit().await?;
-                ended += 1;
-                tracing::warn!(tenant.id = %tenant, connection.id = %connection, pull.id = %lease.pull, "a pull lost its worker");
+            match self.end_abandoned(tenant, connection, lease, now).await {
+                Ok(true) => ended += 1,
+                Ok(false) => {}
+                // One that can't be ended now is found again.
+                Err(error) => {
+                    tracing::warn!(%error, pull.id = %lease.pull, "a pull that lost its worker could not be ended");
+                }
             }
         }
         Ok(ended)
+    }
+
+    async fn end_abandoned(
+        &self,
+        tenant: TenantId,
+        connection: ConnectionId,
+        lease: Lease,
+        now: DateTime<Utc>,
+    ) -> Result<bool, AppError> {
+        let mut tx = self.0.parts.store.begin(tenant).await?;
+        let Some(pull) = tx.pull(lease.pull).await? else {
+            return Ok(false);
+        };
+        let failure = PullFailure {
+            class: "worker_lost".to_owned(),
+            message: "the worker gave no sign of life".to_owned(),
+        };
+        // What kills its worker each time must not do so for ever.
+        let ending = if pull.attempts >= MAX_ATTEMPTS {
+            Ending::Failed(failure)
+        } else {
+            Ending::Retry {
+                at: now,
+                failure: Some(failure),
+                counts: true,
+            }
+        };
+        let ours = tx
+            .end_attempt(lease, connection, pull.attempts, &ending, now)
+            .await?;
+        if ours {
+            tx.wake_workers().await?;
+            tx.commit().await?;
+            tracing::warn!(tenant.id = %tenant, connection.id = %connection, pull.id = %lease.pull, "a pull lost its worker");
+        }
+        Ok(ours)
+    }
+
+    async fn ask_for_sweep(
+        &self,
+        tenant: TenantId,
+        connection: ConnectionId,
+    ) -> Result<(), AppError> {
+        let next = self.0.parts.clock.now() + SWEEP_EVERY;
+        let mut tx = self.0.parts.store.begin(tenant).await?;
+        if tx.share_aggregator_connection(connection).await? {
+            self.ask_for_pull(&mut tx, connection, pull::PullReason::Sweep, None)
+                .await?;
+            tx.schedule_sweep(connection, next).await?;
+            tx.commit().await?;
+        }
+        Ok(())
     }
 
     /// Asks for the pulls that the calendar asks for. Answers how many.
     pub async fn ask_for_sweeps(&self) -> Result<usize, AppError> {
         let now = self.0.parts.clock.now();
         let mut system = self.0.parts.store.begin_system().await?;
-        // Whatever happens to the pull, the next look is not lost.
-        let due = system.take_due_sweeps(now, now + SWEEP_EVERY, 500).await?;
+        // Whatever happens on the way, the next look is not lost.
+        let due = system.take_due_sweeps(now, now + SWEEP_AGAIN, 500).await?;
         system.commit().await?;
         for (tenant, connection) in &due {
-            let mut tx = self.0.parts.store.begin(*tenant).await?;
-            if tx.share_aggregator_connection(*connection).await? {
-                self.ask_for_pull(&mut tx, *connection, pull::PullReason::Sweep, None)
-                    .await?;
-                tx.commit().await?;
+            if let Err(error) = self.ask_for_sweep(*tenant, *connection).await {
+                tracing::warn!(%error, connection.id = %connection, "a connection could not be looked after");
             }
         }
         Ok(due.len())
@@ -554,11 +604,14 @@ impl Attempt<'_> {
                 .aggregator
                 .transactions(&self.access, asked, &read, mark.as_ref())
                 .await?;
-            // A row that could not be read is there all the same.
-            let unread = page.converted.quarantined.iter();
-            listed
-                .seen
-                .extend(unread.filter_map(|row| row.vendor_id.clone()));
+            for row in &page.converted.quarantined {
+                match &row.vendor_id {
+                    // A row that could not be read is there all the same.
+                    Some(id) => drop(listed.seen.insert(id.clone())),
+                    // One without a name may be any of ours.
+                    None => listed.drifted = true,
+                }
+            }
             listed.drifted |= total.is_some_and(|before| Some(before) != page.total);
             total = page.total.or(total);
             self.write_page(
@@ -629,6 +682,9 @@ impl Attempt<'_> {
         listed: &Listed,
     ) -> Result<u64, Stop> {
         let now = self.app.0.parts.clock.now();
+        // Where the vendor begins to forget, absence proves nothing either.
+        let today = self.began.date_naive();
+        let oldest = today - Days::new(KEPT_DAYS);
         let window = match step {
             Step::CreatedSince(_) => return Ok(0),
             Step::Named(ids) => {
@@ -648,12 +704,14 @@ impl Attempt<'_> {
                     .await?);
             }
             // A vendor cuts days by a clock of its own, so at the edges absence proves nothing.
-            Step::Window { from, to } => (*from + Days::new(1), *to - Days::new(1)),
-            // Nor does it where the vendor begins to forget.
-            Step::Full => {
-                let today = self.began.date_naive();
-                (today - Days::new(KEPT_DAYS), today + Days::new(KEPT_DAYS))
-            }
+            Step::Window { from, to } => (
+                (*from).max(oldest).checked_add_days(Days::new(1)),
+                to.checked_sub_days(Days::new(1)),
+            ),
+            Step::Full => (Some(oldest), today.checked_add_days(Days::new(KEPT_DAYS))),
+        };
+        let (Some(from), Some(to)) = window else {
+            return Ok(0);
         };
         // An empty listing is more likely a fault than the end of every row.
         if listed.seen.is_empty() {
@@ -663,7 +721,7 @@ impl Attempt<'_> {
             .note_absent(&Absence {
                 connection: self.claimed.connection,
                 account: account.id,
-                window: Some(window),
+                window: Some((from, to)),
                 seen: &listed.seen,
                 pull: self.claimed.lease.pull,
                 now,

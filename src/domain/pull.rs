@@ -338,7 +338,7 @@ pub fn plan(input: &PlanInput<'_>) -> Vec<Step> {
     };
     let overlapped = watermark - OVERLAP;
     let done = |at: Option<DateTime<Utc>>| at.is_some_and(|at| at >= asked_at);
-    let full = hints.full && !done(cursor.full_at)
+    let mut full = hints.full && !done(cursor.full_at)
         || demand == Demand::Everything && !done(cursor.full_at)
         || is_over(cursor.full_at, TimeDelta::days(7), input);
     let looks_around = demand >= Demand::Recent;
@@ -359,7 +359,8 @@ pub fn plan(input: &PlanInput<'_>) -> Vec<Step> {
         Vendor::Belvo => FEW,
     };
     if named.len() > most {
-        window = true;
+        // They may be of any day.
+        full = true;
     } else if !named.is_empty() {
         steps.push(Step::Named(named.into_iter().collect()));
     }
@@ -488,14 +489,13 @@ mod tests {
             [Step::Named(vec!["00000".to_owned(), "00001".to_owned()])]
         );
         let many = named(MANY + 1);
-        let steps = plan(&input(&many, fresh()));
-        assert!(matches!(steps[..], [Step::Window { .. }]), "{steps:?}");
+        assert_eq!(plan(&input(&many, fresh())), [Step::Full]);
         let few = named(FEW + 1);
         let belvo = PlanInput {
             vendor: Vendor::Belvo,
             ..input(&few, fresh())
         };
-        assert!(matches!(plan(&belvo)[..], [Step::Window { .. }]));
+        assert_eq!(plan(&belvo), [Step::Full]);
     }
 
     #[test]
@@ -593,7 +593,6 @@ mod tests {
             }
             Hint::Updated { account, ids } | Hint::Deleted { account, ids } => {
                 !mine(account)
-                    || window
                     || steps.iter().any(|step| {
                         matches!(step, Step::Named(named) if ids.iter().all(|id| named.contains(id)))
                     })

@@ -174,8 +174,11 @@ impl TenantTx {
                  asked_at = CASE WHEN excluded.demand > 0
                                  THEN greatest(p.asked_at, excluded.asked_at) ELSE p.asked_at END,
                  -- What was told to wait waits, unless somebody asks by hand.
-                 due_at = CASE WHEN p.state = 'queued' OR excluded.reason IN ('manual', 'backfill')
-                               THEN least(p.due_at, excluded.due_at) ELSE p.due_at END
+                 due_at = CASE WHEN p.state = 'queued'
+                                    OR excluded.reason IN ('initial', 'manual', 'backfill')
+                               THEN least(p.due_at, excluded.due_at) ELSE p.due_at END,
+                 attempts = CASE WHEN excluded.reason IN ('initial', 'manual', 'backfill')
+                                 THEN 0 ELSE p.attempts END
              RETURNING id",
             self.tenant.0,
             new.id.0,
@@ -392,6 +395,7 @@ impl TenantTx {
         &mut self,
         lease: Lease,
         connection: ConnectionId,
+        attempts: u32,
         ending: &Ending,
         now: DateTime<Utc>,
     ) -> Result<bool, StorageError> {
@@ -402,16 +406,23 @@ impl TenantTx {
                 failure,
                 counts,
             } => {
+                let counted = if *counts { attempts } else { 0 };
                 let waiting = self
-                    .hand_over_to_waiting(lease.pull, connection, *at)
+                    .hand_over_to_waiting(lease.pull, connection, *at, counted)
                     .await?;
                 let state = match waiting {
-                    Some(_) => PullState::Failed,
+                    // The other one does its work; nothing failed.
+                    Some(_) => PullState::Cancelled,
                     None => PullState::Retrying,
                 };
                 (state, *at, failure.as_ref(), *counts)
             }
-            Ending::Failed(failure) => (PullState::Failed, now, Some(failure), true),
+            Ending::Failed(failure) => {
+                // What it was asked for is not lost with it, if there is somebody to do it.
+                self.hand_over_to_waiting(lease.pull, connection, now, 0)
+                    .await?;
+                (PullState::Failed, now, Some(failure), true)
+            }
             Ending::Cancelled => (PullState::Cancelled, now, None, true),
         };
         let finished = (state != PullState::Retrying).then_some(now);
@@ -435,13 +446,14 @@ impl TenantTx {
         Ok(done.rows_affected() == 1)
     }
 
-    /// Hands what a pull was asked for to the one of its connection that waits; answers which one
-    /// that is.
+    /// Hands what a pull was asked for to the one of its connection that waits, which is not begun
+    /// before `due_at` and counts as begun `attempts` times; answers which one that is.
     pub async fn hand_over_to_waiting(
         &mut self,
         pull: PullId,
         connection: ConnectionId,
         due_at: DateTime<Utc>,
+        attempts: u32,
     ) -> Result<Option<PullId>, StorageError> {
         let waiting = sqlx::query_scalar!(
             "UPDATE pulls AS w SET
@@ -449,7 +461,7 @@ impl TenantTx {
                  window_from = least(w.window_from, p.window_from),
                  window_to = greatest(w.window_to, p.window_to),
                  asked_at = greatest(w.asked_at, p.asked_at),
-                 attempts = greatest(w.attempts, p.attempts),
+                 attempts = greatest(w.attempts, $5),
                  due_at = greatest(w.due_at, $4)
              FROM pulls p
              WHERE w.tenant_id = $1 AND w.connection_id = $2
@@ -459,7 +471,8 @@ impl TenantTx {
             self.tenant.0,
             connection.0,
             pull.0,
-            due_at
+            due_at,
+            i32::try_from(attempts).unwrap_or(i32::MAX)
         )
         .fetch_optional(&mut *self.tx)
         .await?;
