@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{App, AppError};
+use super::{App, AppError, pull_run::LEASE};
 use crate::{
     domain::{
         caller::Caller,
         connection::{AggregatorConnection, ConfigName},
         ids::TenantId,
+        pull::Progress,
         status::{CredentialState, Finding, SourceState},
         vendor::Vendor,
     },
-    storage::SourceVerdicts,
+    storage::{Lease, SourceVerdicts},
     vendors::{Access, ErrorKind, VendorError, Verification, budget::Share},
 };
 
@@ -77,7 +78,7 @@ impl App {
         };
         let findings = Findings::of(&verification);
         if let Err(error) = self
-            .record_findings(caller.tenant, &connection, &findings)
+            .record_findings(caller.tenant, &connection, &findings, None)
             .await
         {
             // What the vendor did is known all the same.
@@ -101,18 +102,26 @@ impl App {
     }
 
     /// Writes the verdicts down, unless the connection changed while it was looked at: then they
-    /// speak of what it was.
+    /// speak of what it was. A pull proves by its lease that it still may.
     pub(super) async fn record_findings(
         &self,
         tenant: TenantId,
         tested: &AggregatorConnection,
         findings: &Findings,
+        lease: Option<Lease>,
     ) -> Result<(), AppError> {
         let mut tx = self.0.parts.store.begin(tenant).await?;
         // What is known already need not be written, and mostly it is.
         let known = tx.source_verdicts(tested.id).await?;
         if known.is_some_and(|known| findings.are(&known)) {
             return Ok(());
+        }
+        if let Some(lease) = lease {
+            let until = self.0.parts.clock.now() + LEASE;
+            let ours = tx.advance_pull(lease, &Progress::default(), until).await?;
+            if !ours {
+                return Ok(());
+            }
         }
         let current = tx.lock_aggregator_connection(tested.id).await?;
         if current.is_some_and(|current| current.version == tested.version) {

@@ -202,7 +202,10 @@ impl From<StorageError> for AppError {
     fn from(error: StorageError) -> Self {
         match error {
             StorageError::Violates(Constraint::ConnectionConfigName, _) => Self::ConfigNameTaken,
-            StorageError::Unavailable(_) => Self::Unavailable(error),
+            // Somebody was faster; the same request finds the pull that waits.
+            StorageError::Violates(Constraint::WaitingPull, _) | StorageError::Unavailable(_) => {
+                Self::Unavailable(error)
+            }
             StorageError::Inconsistent { .. } | StorageError::Refused(_) => {
                 Self::Internal(error.into())
             }

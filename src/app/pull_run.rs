@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// How long a worker may give no sign of life.
-const LEASE: TimeDelta = TimeDelta::seconds(60);
+pub(super) const LEASE: TimeDelta = TimeDelta::seconds(60);
 /// How often it gives one.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// How long a call may wait for room in the vendor's rate limit before the pull gives its worker
@@ -123,7 +123,12 @@ impl App {
             );
             return;
         };
-        if let Err(error) = self.end_attempt(&claimed, &ending).await {
+        let mut ended = self.end_attempt(&claimed, &ending).await;
+        if let Err(AppError::Unavailable(StorageError::Violates(..))) = ended {
+            // A webhook was faster than the look at what waits; the second look finds its pull.
+            ended = self.end_attempt(&claimed, &ending).await;
+        }
+        if let Err(error) = ended {
             // The lease runs out, and the pull is found by it.
             tracing::warn!(%error, pull.id = %claimed.lease.pull, "the end of a pull could not be written");
         }
@@ -460,9 +465,36 @@ impl Attempt<'_> {
         self.app
             .advance_in(&mut tx, &self.claimed, &progress)
             .await?;
+        let known = tx.accounts_of(self.claimed.connection).await?;
         tx.commit().await?;
         for account in &accounts {
             self.read_account(account, &report).await?;
+        }
+        // An account that the vendor does not list just now may still have what was asked for; that
+        // something is missing there proves nothing.
+        let doubtful = SourceReport {
+            transactions_current: false,
+            ..report
+        };
+        let unlisted = known
+            .into_iter()
+            .filter(|one| accounts.iter().all(|listed| listed.id != one.id));
+        for record in unlisted {
+            let account = StoredAccount {
+                id: record.id,
+                vendor_id: record.account.vendor_id,
+                account_type: record.account.account_type,
+            };
+            tracing::info!(
+                tenant.id = %self.claimed.tenant,
+                connection.id = %self.claimed.connection,
+                account.id = %account.id,
+                "the vendor no longer lists an account"
+            );
+            match self.read_account(&account, &doubtful).await {
+                Err(Stop::Vendor(error)) if error.kind == ErrorKind::Gone => {}
+                other => other?,
+            }
         }
         Ok(())
     }
@@ -484,7 +516,12 @@ impl Attempt<'_> {
         };
         let findings = Findings::of(&verification);
         self.app
-            .record_findings(self.claimed.tenant, &self.connection, &findings)
+            .record_findings(
+                self.claimed.tenant,
+                &self.connection,
+                &findings,
+                Some(self.claimed.lease),
+            )
             .await?;
         let report = seen?;
         match report.state {
@@ -528,7 +565,7 @@ impl Attempt<'_> {
             let mut tx = self.begin().await?;
             // What was asked for by name and did not come is gone, whatever else goes on; what is
             // missing from a listing is gone only if the listing is whole and up to date.
-            let is_told = matches!(step, Step::Named(_));
+            let is_told = matches!(step, Step::Named(_)) && report.state.is_usable();
             if is_told || report.transactions_current && !listed.drifted {
                 progress.deleted = self.settle_absence(&mut tx, account, step, &listed).await?;
             }

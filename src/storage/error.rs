@@ -11,6 +11,8 @@ use uuid::Uuid;
 pub enum Constraint {
     /// A living connection of the tenant has that config name.
     ConnectionConfigName,
+    /// A pull of the connection waits already.
+    WaitingPull,
 }
 
 impl Constraint {
@@ -18,6 +20,7 @@ impl Constraint {
     fn named(name: &str) -> Option<Self> {
         match name {
             "connections_tenant_id_config_name_key" => Some(Self::ConnectionConfigName),
+            "pulls_waiting_idx" => Some(Self::WaitingPull),
             _ => None,
         }
     }

@@ -516,3 +516,19 @@ async fn a_window_of_days_is_asked_for_as_days() {
     assert_eq!(pull["progress"]["inserted"], 0);
     house.expect_truth("pluggy", "a backfill").await;
 }
+
+#[tokio::test]
+async fn an_account_that_is_not_listed_just_now_is_read_all_the_same() {
+    let house = House::build().await;
+    house.app.clock.advance(TimeDelta::minutes(7));
+    let events = house.happens("pluggy", "edit-amount", &json!({})).await;
+    for event in &events {
+        house.deliver("pluggy", event).await;
+    }
+    let nothing = json!({"page": 1, "total": 0, "totalPages": 0, "results": []});
+    let fault = json!({"kind": "answer", "status": 200, "body": nothing});
+    let rule = json!({"vendor": "pluggy", "path": "/accounts", "times": 1, "fault": fault});
+    house.vendors.fault(&rule).await;
+    assert_eq!(house.work().await, 1);
+    house.expect_truth("pluggy", "a list without accounts").await;
+}
