@@ -19,10 +19,10 @@ use crate::{
         },
         random,
         source::{SourceReport, SourceState},
-        transaction::Transaction,
+        transaction::Converted,
     },
     storage::{
-        Absence, ClaimedPull, Ending, Gone, Lease, PageWrite, PullSignal, StorageError,
+        Absence, ClaimedPull, Ending, Gone, Known, Lease, PageWrite, PullSignal, StorageError,
         StoredAccount, TenantTx,
     },
     vendors::{
@@ -632,6 +632,13 @@ impl Attempt<'_> {
             account_type: account.account_type,
         };
         let mut listed = Listed::default();
+        // A listing of everything, or of much, looks up what is known once and not page by page.
+        let mut known = if step.is_exhaustive() {
+            let mut tx = self.begin().await?;
+            Some(tx.known_of_account(account.id).await?)
+        } else {
+            None
+        };
         let (mut mark, mut total) = (None::<PageMark>, None);
         loop {
             if self.stopping.is_cancelled() {
@@ -651,13 +658,8 @@ impl Attempt<'_> {
             }
             listed.drifted |= total.is_some_and(|before| Some(before) != page.total);
             total = page.total.or(total);
-            self.write_page(
-                account.id,
-                &page.converted.rows,
-                page.converted.quarantined.len(),
-                &mut listed,
-            )
-            .await?;
+            self.write_page(account.id, &page.converted, known.as_mut(), &mut listed)
+                .await?;
             match page.next {
                 Some(next) => mark = Some(next),
                 None => break,
@@ -673,29 +675,32 @@ impl Attempt<'_> {
     async fn write_page(
         &self,
         account: AccountId,
-        rows: &[Transaction],
-        quarantined: usize,
+        converted: &Converted,
+        known: Option<&mut Known>,
         listed: &mut Listed,
     ) -> Result<(), Stop> {
+        let rows = &converted.rows;
         let _turn = self.app.0.page_writes.acquire().await;
         let mut tx = self.begin().await?;
-        let applied = tx
-            .apply_page(&PageWrite {
-                connection: self.claimed.connection,
-                account,
-                pull: self.claimed.lease.pull,
-                rows,
-                now: self.app.0.parts.clock.now(),
-                random: &*self.app.0.parts.random,
-            })
-            .await?;
+        let page = PageWrite {
+            connection: self.claimed.connection,
+            account,
+            pull: self.claimed.lease.pull,
+            rows,
+            now: self.app.0.parts.clock.now(),
+            random: &*self.app.0.parts.random,
+        };
+        let applied = match known {
+            Some(known) => tx.apply_page_knowing(&page, known).await?,
+            None => tx.apply_page(&page).await?,
+        };
         let progress = Progress {
             pages: 1,
             seen: as_count(rows.len()),
             inserted: applied.inserted,
             updated: applied.updated + applied.revived,
             unchanged: applied.unchanged,
-            quarantined: as_count(quarantined),
+            quarantined: as_count(converted.quarantined.len()),
             ..Progress::default()
         };
         self.app

@@ -530,5 +530,7 @@ async fn an_account_that_is_not_listed_just_now_is_read_all_the_same() {
     let rule = json!({"vendor": "pluggy", "path": "/accounts", "times": 1, "fault": fault});
     house.vendors.fault(&rule).await;
     assert_eq!(house.work().await, 1);
-    house.expect_truth("pluggy", "a list without accounts").await;
+    house
+        .expect_truth("pluggy", "a list without accounts")
+        .await;
 }
