@@ -218,6 +218,8 @@ pub struct Hints {
     pub created: BTreeMap<Option<String>, Option<DateTime<Utc>>>,
     /// These rows changed or are gone. By account; `None` for any.
     pub named: BTreeMap<Option<String>, BTreeSet<String>>,
+    /// These of them are said to be gone. By account; `None` for any.
+    pub deleted: BTreeMap<Option<String>, BTreeSet<String>>,
 }
 
 impl Hints {
@@ -232,7 +234,12 @@ impl Hints {
                     .and_modify(|known| *known = known.iter().copied().chain(since).min())
                     .or_insert(since);
             }
-            Hint::Updated { account, ids } | Hint::Deleted { account, ids } => {
+            Hint::Updated { account, ids } => {
+                self.named.entry(account).or_default().extend(ids);
+            }
+            Hint::Deleted { account, ids } => {
+                let deleted = self.deleted.entry(account.clone()).or_default();
+                deleted.extend(ids.iter().cloned());
                 self.named.entry(account).or_default().extend(ids);
             }
             Hint::Window => self.window = true,
@@ -254,10 +261,20 @@ impl Hints {
     }
 
     fn named_in(&self, account: &str) -> BTreeSet<String> {
-        let told = [None, Some(account.to_owned())];
-        let sets = told.iter().filter_map(|key| self.named.get(key));
-        sets.flatten().cloned().collect()
+        names_in(&self.named, account)
     }
+
+    /// Which rows of `account` are said to be gone.
+    #[must_use]
+    pub fn deleted_in(&self, account: &str) -> BTreeSet<String> {
+        names_in(&self.deleted, account)
+    }
+}
+
+fn names_in(names: &BTreeMap<Option<String>, BTreeSet<String>>, account: &str) -> BTreeSet<String> {
+    let told = [None, Some(account.to_owned())];
+    let sets = told.iter().filter_map(|key| names.get(key));
+    sets.flatten().cloned().collect()
 }
 
 /// How far an account was read.
@@ -276,7 +293,7 @@ pub struct Cursor {
 pub enum Step {
     /// What the vendor took in since then.
     CreatedSince(DateTime<Utc>),
-    /// These rows; those that do not come are gone.
+    /// These rows; those that are said to be gone, and do not come, are.
     Named(Vec<String>),
     /// These days, both included.
     Window {

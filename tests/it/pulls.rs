@@ -534,3 +534,30 @@ async fn an_account_that_is_not_listed_just_now_is_read_all_the_same() {
         .expect_truth("pluggy", "a list without accounts")
         .await;
 }
+
+#[tokio::test]
+async fn a_row_that_is_said_to_have_changed_and_does_not_come_is_not_deleted() {
+    let house = House::build().await;
+    let before = house.ours("pluggy").await;
+    house.app.clock.advance(TimeDelta::minutes(7));
+    let account = house.vendors.pluggy_account().await;
+    let rows: Vec<String> = house
+        .app
+        .column(&format!(
+            "SELECT t.vendor_id FROM transactions t JOIN accounts a ON a.id = t.account_id
+             WHERE a.vendor_id = '{account}' LIMIT 2"
+        ))
+        .await;
+    let event = json!({
+        "event": "transactions/updated", "eventId": "e-1", "accountId": account,
+        "itemId": house.vendors.connection("pluggy", "x")["accountRef"], "transactionIds": rows,
+    });
+    house.deliver("pluggy", &event).await;
+    // The vendor's reads lag behind its events.
+    let nothing = json!({"results": [], "next": null});
+    let fault = json!({"kind": "answer", "status": 200, "body": nothing});
+    let rule = json!({"vendor": "pluggy", "path": "/v2/transactions", "fault": fault});
+    house.vendors.fault(&rule).await;
+    assert_eq!(house.work().await, 1);
+    assert_eq!(house.ours("pluggy").await, before);
+}

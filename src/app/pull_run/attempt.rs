@@ -169,8 +169,8 @@ impl Attempt<'_> {
             let listed = self.read_listing(account, step).await?;
             let mut progress = Progress::default();
             let mut tx = self.begin().await?;
-            // What was asked for by name and did not come is gone, whatever else goes on; what is
-            // missing from a listing is gone only if the listing is whole and up to date.
+            // What is said to be gone and does not come is, whatever else goes on; what is missing
+            // from a listing is gone only if the listing is whole and up to date.
             let is_told = matches!(step, Step::Named(_)) && report.state.is_usable();
             if is_told || report.transactions_current && !listed.drifted {
                 progress.deleted = self.settle_absence(&mut tx, account, step, &listed).await?;
@@ -320,7 +320,7 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    /// What did not come although it was asked for by name is gone; what is missing from a complete
+    /// What is said to be gone and did not come by its name is gone; what is missing from a complete
     /// listing is gone if it was missing from the one before, too.
     async fn settle_absence(
         &self,
@@ -336,9 +336,11 @@ impl Attempt<'_> {
         let window = match step {
             Step::CreatedSince(_) => return Ok(0),
             Step::Named(ids) => {
+                // A row that changed may be slow to come; only one that is said to be gone is.
+                let said = self.hints.deleted_in(&account.vendor_id);
                 let absent: Vec<String> = ids
                     .iter()
-                    .filter(|id| !listed.seen.contains(*id))
+                    .filter(|id| said.contains(*id) && !listed.seen.contains(*id))
                     .cloned()
                     .collect();
                 return Ok(tx
