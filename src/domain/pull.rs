@@ -207,6 +207,13 @@ const FEW: usize = 20;
 /// How many rows are asked for by name before a window is cheaper.
 const MANY: usize = 2_000;
 
+fn most_by_name(vendor: Vendor) -> usize {
+    match vendor {
+        Vendor::Pluggy => MANY,
+        Vendor::Belvo => FEW,
+    }
+}
+
 /// What several events together say may have changed.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Hints {
@@ -244,6 +251,27 @@ impl Hints {
             }
             Hint::Window => self.window = true,
             Hint::Full => self.full = true,
+        }
+    }
+
+    /// Whether an event asks for what `step` reads of `account`: then what it finds was announced.
+    /// Of a listing that also serves another purpose no row tells which of the two it is there for, so
+    /// all of it counts as announced.
+    #[must_use]
+    pub fn announce(&self, vendor: Vendor, account: &str, step: &Step) -> bool {
+        let new = || {
+            let told = [None, Some(account.to_owned())];
+            told.iter().any(|key| self.created.contains_key(key))
+        };
+        match step {
+            Step::Named(_) => true,
+            Step::CreatedSince(_) => new(),
+            Step::Window { .. } | Step::Full => {
+                self.full
+                    || self.window
+                    || vendor == Vendor::Belvo && new()
+                    || self.named_in(account).len() > most_by_name(vendor)
+            }
         }
     }
 
@@ -371,11 +399,7 @@ pub fn plan(input: &PlanInput<'_>) -> Vec<Step> {
         window |= input.vendor == Vendor::Belvo;
     }
     let named = hints.named_in(input.account);
-    let most = match input.vendor {
-        Vendor::Pluggy => MANY,
-        Vendor::Belvo => FEW,
-    };
-    if named.len() > most {
+    if named.len() > most_by_name(input.vendor) {
         // They may be of any day.
         full = true;
     } else if !named.is_empty() {
@@ -550,6 +574,43 @@ mod tests {
             ..everything
         };
         assert!(!plan(&again).contains(&Step::Full));
+    }
+
+    #[test]
+    fn only_what_no_event_asked_for_is_unannounced() {
+        let window = Step::Window {
+            from: "2026-02-19".parse().unwrap(),
+            to: "2026-03-02".parse().unwrap(),
+        };
+        let since = Step::CreatedSince(at("2026-03-01T10:30:00Z"));
+        let named = Step::Named(vec!["1".to_owned()]);
+        let created = |account: Option<&str>| Hint::Created {
+            account: account.map(str::to_owned),
+            since: None,
+        };
+        let many = Hint::Updated {
+            account: Some("a".to_owned()),
+            ids: (0..=FEW).map(|id| id.to_string()).collect(),
+        };
+        let (pluggy, belvo) = (Vendor::Pluggy, Vendor::Belvo);
+        // By each event: what is new, the recent past, everything.
+        for (vendor, event, expected) in [
+            (pluggy, Hint::Source, [false, false, false]),
+            (pluggy, Hint::Window, [false, true, true]),
+            (pluggy, Hint::Full, [false, true, true]),
+            (pluggy, created(None), [true, false, false]),
+            (pluggy, created(Some("a")), [true, false, false]),
+            (pluggy, created(Some("b")), [false, false, false]),
+            (belvo, created(None), [true, true, true]),
+            (pluggy, many.clone(), [false, false, false]),
+            (belvo, many, [false, true, true]),
+        ] {
+            let hints = hints([event.clone()]);
+            let announced =
+                [&since, &window, &Step::Full].map(|step| hints.announce(vendor, "a", step));
+            assert_eq!(announced, expected, "{vendor} {event:?}");
+            assert!(hints.announce(vendor, "a", &named));
+        }
     }
 
     #[test]

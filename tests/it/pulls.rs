@@ -1,5 +1,7 @@
 //! Pulls: what the vendor has becomes what we have.
 
+mod told;
+
 use std::collections::BTreeMap;
 
 use chrono::TimeDelta;

@@ -175,7 +175,10 @@ impl Attempt<'_> {
             if is_told || report.transactions_current && !listed.drifted {
                 progress.deleted = self.settle_absence(&mut tx, account, step, &listed).await?;
             }
-            if step.is_exhaustive() && known_before {
+            let announced = self
+                .hints
+                .announce(self.connection.vendor, &account.vendor_id, step);
+            if known_before && !announced {
                 progress.missed = listed.changed + progress.deleted;
             }
             match step {
