@@ -49,3 +49,41 @@ async fn only_what_no_webhook_announced_counts_as_missed() {
         assert_eq!(missed(vendor).await, 0, "{vendor} {scenario}: once");
     }
 }
+
+#[tokio::test]
+async fn a_new_credential_tries_a_pull_that_waits_to_be_tried_again_at_once() {
+    let house = House::build().await;
+    let path = house.path("pluggy");
+    house.app.clock.advance(TimeDelta::hours(1));
+    let rule = json!({"vendor": "pluggy", "path": "/accounts", "fault": {"kind": "unavailable"}});
+    house.vendors.fault(&rule).await;
+    let pulls = format!("{path}/pulls");
+    house.client.post(&pulls, &json!({})).await.expect(202);
+    for _ in 0..3 {
+        assert_eq!(house.work().await, 1);
+        house.app.clock.advance(TimeDelta::hours(2));
+    }
+    house.vendors.no_faults().await;
+    house.app.clock.advance(-TimeDelta::hours(2));
+    let waiting = last_pull(&house.client, path).await;
+    assert_eq!(
+        (&waiting["state"], &waiting["attempts"]),
+        (&json!("retrying"), &json!(3))
+    );
+    assert_eq!(house.work().await, 0, "it waits");
+
+    let mut change = house.vendors.connection("pluggy", "pluggy");
+    change.as_object_mut().unwrap().remove("vendor");
+    house.client.put(path, &change).await.expect(200);
+    let hastened = last_pull(&house.client, path).await;
+    assert_eq!(hastened["id"], waiting["id"]);
+    assert_eq!(hastened["attempts"], 0);
+    assert_eq!(house.work().await, 1);
+    let done = last_pull(&house.client, path).await;
+    assert_eq!(
+        (&done["state"], &done["attempts"]),
+        (&json!("succeeded"), &json!(1))
+    );
+    // With a new credential everything is read, since it may show more than the old one did.
+    assert!(done["progress"]["seen"].as_i64() >= Some(house.vendors.rows("pluggy").await));
+}
