@@ -90,7 +90,7 @@ pub struct NewDelivery {
     pub event: String,
     /// What the vendor's redeliveries of the event have in common.
     pub event_key: String,
-    /// Whether the same key may stand for another event after a while.
+    /// Whether the same key may stand for another event once what followed this one has begun.
     pub key_expires: bool,
     /// What was sent, byte for byte.
     pub body: Vec<u8>,

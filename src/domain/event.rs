@@ -42,7 +42,7 @@ pub enum Hint {
 pub struct VendorEvent {
     /// The same for every delivery of the same event; unique in its connection.
     pub key: String,
-    /// Whether the key is only good for a while: two events long apart may share it.
+    /// Whether the key is only good for a while: two events apart may share it.
     pub key_expires: bool,
     /// What the vendor calls the kind of event, in a bounded form that is safe to show.
     pub name: String,

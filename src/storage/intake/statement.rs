@@ -39,6 +39,11 @@ pub(super) fn connect_options(login: &PgConnectOptions) -> PgConnectOptions {
 ///    beginning the pull before the deliveries that ask for it are there to be read.
 /// 3. The deliveries are written. Another process may have written the same since the first step.
 ///
+/// A key that expires is made of the event's words, which another event may repeat. So it only stands
+/// for an event that was told before while the pull that follows that one has read nothing yet: then
+/// reading once serves both. Else the delivery is taken as new, in the place of the one before, and
+/// asks for a pull of its own. One that asks for none is noted again after an hour.
+///
 /// Locks are taken in one order, so two processes can't wait for each other in a circle.
 pub(super) async fn write(
     connection: &mut PgConnection,
@@ -49,7 +54,13 @@ pub(super) async fn write(
     let written = sqlx::query_scalar!(
         r#"WITH told AS MATERIALIZED (
                SELECT t.*, (SELECT d.received_at FROM deliveries d
-                            WHERE d.tenant_id = t.tenant_id AND d.id = t.id) AS known_at
+                            WHERE d.tenant_id = t.tenant_id AND d.id = t.id) AS known_at,
+                      CASE WHEN t.key_expires THEN
+                          (SELECT p.state FROM pulls p
+                           WHERE p.tenant_id = t.tenant_id AND p.id =
+                                 (SELECT d.pull_id FROM deliveries d
+                                  WHERE d.tenant_id = t.tenant_id AND d.id = t.id))
+                      END AS known_state
                FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[],
                            $7::boolean[], $8::bytea[], $9::text[], $10::text[], $11::text[],
                            $12::timestamptz[], $13::text[], $14::uuid[], $15::timestamptz[])
@@ -60,7 +71,9 @@ pub(super) async fn write(
            fresh AS MATERIALIZED (
                SELECT * FROM told
                WHERE known_at IS NULL
-                  OR key_expires AND known_at <= received_at - interval '1 hour'
+                  OR key_expires AND CASE outcome
+                         WHEN 'queued' THEN known_state IS DISTINCT FROM 'queued'
+                         ELSE known_at <= received_at - interval '1 hour' END
            ),
            pulled AS (
                INSERT INTO pulls AS p
@@ -102,8 +115,11 @@ pub(super) async fn write(
                    hint_account = excluded.hint_account, hint_since = excluded.hint_since,
                    hint_ids = excluded.hint_ids, pull_id = excluded.pull_id,
                    received_at = excluded.received_at
+               -- Unless another process has just done the same: then both found one pull.
                WHERE excluded.key_expires
-                 AND d.received_at <= excluded.received_at - interval '1 hour'
+                 AND CASE excluded.outcome
+                         WHEN 'queued' THEN d.pull_id IS DISTINCT FROM excluded.pull_id
+                         ELSE d.received_at <= excluded.received_at - interval '1 hour' END
                RETURNING d.id
            ),
            -- Once for the whole batch, and only if somebody has something to do.

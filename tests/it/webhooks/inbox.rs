@@ -135,34 +135,103 @@ async fn a_repeated_event_changes_nothing_even_when_its_pull_is_over() {
     assert_eq!(before, after);
 }
 
+/// An event of Belvo that is like every other of its kind.
+fn keyless(code: &str) -> Value {
+    json!({
+        "webhook_id": "5c3b2d", "webhook_type": "TRANSACTIONS", "webhook_code": code,
+        "link_id": ITEM,
+    })
+}
+
 #[tokio::test]
-async fn a_key_that_expires_stands_for_another_event_after_an_hour() {
+async fn an_event_without_a_key_is_a_new_one_as_soon_as_its_pull_has_begun() {
     let app = start().await;
     let endpoint = Endpoint::create(&app, &app.client(), "belvo", "one").await;
-    let event = json!({
-        "webhook_id": "5c3b2d", "webhook_type": "TRANSACTIONS",
-        "webhook_code": "new_transactions_available", "link_id": ITEM,
-    });
+    let event = keyless("transactions_updated");
     expect_taken(&endpoint.deliver(&app, &event).await);
-    app.execute("UPDATE pulls SET state = 'succeeded'").await;
-    app.clock.advance(TimeDelta::minutes(59));
+    app.clock.advance(TimeDelta::hours(3));
     expect_taken(&endpoint.deliver(&app, &event).await);
-    assert_eq!(count(&app, "pulls").await, 1, "still the same event");
+    let received = "deliveries WHERE received_at = '2026-03-01T12:00Z'";
+    assert_eq!(count(&app, received).await, 1, "still the same event");
+    assert_eq!(count(&app, "pulls").await, 1);
 
+    let running = "state = 'running', lease = gen_random_uuid(), lease_until = now()";
+    let over = "state = 'succeeded', lease = NULL, lease_until = NULL";
+    for (pulls, begun) in [(2, running), (3, over)] {
+        app.execute(&format!("UPDATE pulls SET {over} WHERE state = 'running'"))
+            .await;
+        app.execute(&format!("UPDATE pulls SET {begun} WHERE state = 'queued'"))
+            .await;
+        app.clock.advance(TimeDelta::seconds(1));
+        expect_taken(&endpoint.deliver(&app, &event).await);
+        expect_taken(&endpoint.deliver(&app, &event).await);
+        let waiting = "pulls p JOIN deliveries d ON d.pull_id = p.id WHERE p.state = 'queued'";
+        assert_eq!(
+            count(&app, waiting).await,
+            1,
+            "one more pull, however often"
+        );
+        assert_eq!(count(&app, "pulls").await, pulls);
+        assert_eq!(count(&app, "deliveries").await, 1);
+    }
+    let received: Vec<DateTime<Utc>> = app.column("SELECT received_at FROM deliveries").await;
+    assert_eq!(
+        received,
+        ["2026-03-01T15:00:02Z".parse::<DateTime<Utc>>().unwrap()]
+    );
+}
+
+#[tokio::test]
+async fn an_event_without_a_key_joins_a_pull_that_is_to_be_tried_again() {
+    let app = start().await;
+    let endpoint = Endpoint::create(&app, &app.client(), "belvo", "one").await;
+    let event = keyless("transactions_updated");
+    expect_taken(&endpoint.deliver(&app, &event).await);
+    app.execute("UPDATE pulls SET state = 'retrying', attempts = 1")
+        .await;
     app.clock.advance(TimeDelta::minutes(1));
     expect_taken(&endpoint.deliver(&app, &event).await);
+    // What its first attempt has read was read before the event.
+    let asked: Vec<DateTime<Utc>> = app.column("SELECT asked_at FROM pulls").await;
+    assert_eq!(
+        asked,
+        ["2026-03-01T12:01:00Z".parse::<DateTime<Utc>>().unwrap()]
+    );
+    assert_eq!(count(&app, "deliveries").await, 1);
+}
+
+#[tokio::test]
+async fn a_thousand_copies_of_an_event_without_a_key_are_one_delivery_and_one_pull() {
+    let app = start().await;
+    let endpoint = Endpoint::create(&app, &app.client(), "belvo", "one").await;
+    let event = keyless("transactions_updated");
+    // The event has been told before, and its pull is over: every copy finds it out of date.
+    expect_taken(&endpoint.deliver(&app, &event).await);
+    app.execute("UPDATE pulls SET state = 'succeeded'").await;
+    let copies = (0..1000).map(|_| endpoint.deliver(&app, &event));
+    for answer in join_all(copies).await {
+        expect_taken(&answer);
+    }
+    assert_eq!(count(&app, "deliveries").await, 1);
+    assert_eq!(count(&app, "pulls WHERE state = 'queued'").await, 1);
+    assert_eq!(count(&app, "pulls").await, 2);
+}
+
+#[tokio::test]
+async fn an_event_without_a_key_that_asks_for_nothing_is_noted_once_an_hour() {
+    let app = start().await;
+    let endpoint = Endpoint::create(&app, &app.client(), "belvo", "one").await;
+    let event = keyless("recurring_expenses");
+    for minutes in [0, 59, 1] {
+        app.clock.advance(TimeDelta::minutes(minutes));
+        expect_taken(&endpoint.deliver(&app, &event).await);
+    }
     let received: Vec<DateTime<Utc>> = app.column("SELECT received_at FROM deliveries").await;
     assert_eq!(
         received,
         ["2026-03-01T13:00:00Z".parse::<DateTime<Utc>>().unwrap()]
     );
-    let waiting = "pulls p JOIN deliveries d ON d.pull_id = p.id WHERE p.state = 'queued'";
-    assert_eq!(
-        count(&app, waiting).await,
-        1,
-        "the new event has a pull of its own"
-    );
-    assert_eq!(count(&app, "pulls").await, 2);
+    assert_eq!(count(&app, "pulls").await, 0);
 }
 
 #[tokio::test]
