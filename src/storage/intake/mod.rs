@@ -153,6 +153,42 @@ impl Line {
     }
 }
 
+/// Some of a batch.
+struct Part {
+    rows: Vec<Waiting>,
+    /// Somebody held their pull when they were tried before.
+    set_aside: bool,
+}
+
+impl Part {
+    fn new(rows: Vec<Waiting>) -> Self {
+        let set_aside = false;
+        Self { rows, set_aside }
+    }
+
+    /// Two that are half as large; of one that can't be parted nothing is left but the answer.
+    fn halve_or_refuse(mut self, error: &sqlx::Error) -> Vec<Self> {
+        if self.rows.len() < 2 {
+            self.refuse(error);
+            return Vec::new();
+        }
+        let rows = self.rows.split_off(self.rows.len() / 2);
+        vec![Self { rows, ..self }, self]
+    }
+
+    fn refuse(self, error: &sqlx::Error) {
+        for one in self.rows {
+            tracing::error!(
+                %error,
+                tenant.id = %one.delivery.tenant,
+                connection.id = %one.delivery.connection,
+                "the database refuses a webhook"
+            );
+            let _ = one.answer.send(Err(NotTaken::Refused));
+        }
+    }
+}
+
 impl Writer {
     async fn run(mut self, stop: CancellationToken) {
         let mut batch = Vec::with_capacity(MOST);
@@ -175,20 +211,24 @@ impl Writer {
     }
 
     /// Writes a batch and answers everybody in it.
+    ///
+    /// Somebody may hold the pull that some of the batch ask for. Finding that out takes as long as a
+    /// lock is waited for, and so does trying those once more, after the others; no more, however many
+    /// are held.
     async fn write(&mut self, batch: Vec<Waiting>) {
-        let mut parts = vec![batch];
+        let mut parts = vec![Part::new(batch)];
         while let Some(mut part) = parts.pop() {
             // Whoever has given up was told that it is not safe, and will send it again.
-            part.retain(|one| !one.answer.is_closed());
-            if part.is_empty() {
+            part.rows.retain(|one| !one.answer.is_closed());
+            if part.rows.is_empty() {
                 continue;
             }
             let connected = self.line.is_some();
-            match self.try_write(&part).await {
+            match self.try_write(&part.rows).await {
                 Ok(mut fresh) => {
-                    let count = part.len();
+                    let count = part.rows.len();
                     telemetry::record_webhook_batch(count);
-                    for one in part {
+                    for one in part.rows {
                         let duplicate = !fresh.remove(&one.delivery.id.0);
                         let _ = one.answer.send(Ok(Accepted { duplicate }));
                     }
@@ -198,21 +238,22 @@ impl Writer {
                         self.line = None;
                     }
                 }
-                Err(error) if statement::may_be_of_one_row(&error) && part.len() > 1 => {
-                    // One bad row costs its own answer and nobody else's.
-                    let second = part.split_off(part.len() / 2);
-                    parts.extend([second, part]);
-                }
-                Err(error) if statement::may_be_of_one_row(&error) => {
-                    for one in part {
-                        tracing::error!(
-                            %error,
-                            tenant.id = %one.delivery.tenant,
-                            connection.id = %one.delivery.connection,
-                            "the database refuses a webhook"
-                        );
-                        let _ = one.answer.send(Err(NotTaken::Refused));
+                Err(error) if statement::is_for_want_of_a_lock(&error) => {
+                    let (held, free) = self.part_by_lock(part).await;
+                    if held.rows.is_empty() {
+                        // It is another lock, or was given back just now.
+                        parts.extend(free.halve_or_refuse(&error));
+                    } else if held.set_aside {
+                        held.refuse(&error);
+                        parts.push(free);
+                    } else {
+                        let set_aside = true;
+                        parts.extend([Part { set_aside, ..held }, free]);
                     }
+                }
+                // One bad row costs its own answer and nobody else's.
+                Err(error) if statement::may_be_of_one_row(&error) => {
+                    parts.extend(part.halve_or_refuse(&error));
                 }
                 // The connection may have died while nothing came in. Writing the same once more is
                 // harmless, whatever became of the first attempt.
@@ -223,14 +264,37 @@ impl Writer {
                 Err(error) => {
                     self.line = None;
                     parts.push(part);
-                    let count: usize = parts.iter().map(Vec::len).sum();
+                    let count: usize = parts.iter().map(|part| part.rows.len()).sum();
                     tracing::error!(%error, webhooks = count, "webhooks can't be written down");
-                    for one in parts.drain(..).flatten() {
+                    for one in parts.drain(..).flat_map(|part| part.rows) {
                         let _ = one.answer.send(Err(NotTaken::Unavailable));
                     }
                 }
             }
         }
+    }
+
+    /// Parts those whose pull somebody holds from the others.
+    async fn part_by_lock(&mut self, part: Part) -> (Part, Part) {
+        let held = match &mut self.line {
+            Some(line) => {
+                let deliveries = part.rows.iter().map(|one| &one.delivery);
+                let asking = statement::held(&mut line.connection, deliveries);
+                tokio::time::timeout(PATIENCE, asking).await.ok()
+            }
+            None => None,
+        };
+        let Some(Ok(held)) = held else {
+            self.line = None;
+            return (Part::new(Vec::new()), part);
+        };
+        let set_aside = part.set_aside;
+        let (held, free) = part.rows.into_iter().partition(|one| {
+            let delivery = &one.delivery;
+            held.contains(&(delivery.tenant.0, delivery.connection.0))
+        });
+        let of = |rows| Part { rows, set_aside };
+        (of(held), of(free))
     }
 
     /// Writes deliveries in one transaction; answers which of them were new.

@@ -18,8 +18,8 @@ pub(super) fn connect_options(login: &PgConnectOptions) -> PgConnectOptions {
         ("role", super::super::SYSTEM_ROLE),
         ("synchronous_commit", "on"),
         ("statement_timeout", "2s"),
-        // Whoever holds a pull's row for longer must not hold up every tenant's webhooks: the batch
-        // is split until only that pull's own wait.
+        // Whoever holds a pull's row for longer must not hold up every tenant's webhooks: those that
+        // ask for that pull are set aside, and the others are written without them.
         ("lock_timeout", "200ms"),
         // One plan for every batch, made when the tables may still be small. So it must not depend on
         // how full they are: look-ups by the primary key, joins of what is in memory by hash.
@@ -148,6 +148,44 @@ pub(super) async fn write(
     .fetch_all(connection)
     .await?;
     Ok(written.into_iter().collect())
+}
+
+/// Of these deliveries, the connections whose waiting pull somebody else holds at this moment.
+pub(super) async fn held(
+    connection: &mut PgConnection,
+    deliveries: impl Iterator<Item = &NewDelivery>,
+) -> Result<HashSet<(Uuid, Uuid)>, Error> {
+    let (tenants, connections): (Vec<Uuid>, Vec<Uuid>) = deliveries
+        .map(|one| (one.tenant.0, one.connection.0))
+        .unzip();
+    let rows = sqlx::query!(
+        r#"WITH asked AS MATERIALIZED (
+               SELECT DISTINCT tenant_id, connection_id
+               FROM unnest($1::uuid[], $2::uuid[]) AS a (tenant_id, connection_id)
+           ),
+           free AS MATERIALIZED (
+               SELECT p.tenant_id, p.connection_id FROM pulls p
+               JOIN asked a ON a.tenant_id = p.tenant_id AND a.connection_id = p.connection_id
+               WHERE p.state IN ('queued', 'retrying')
+               FOR NO KEY UPDATE OF p SKIP LOCKED
+           )
+           SELECT p.tenant_id AS "tenant_id!", p.connection_id AS "connection_id!" FROM pulls p
+           JOIN asked a ON a.tenant_id = p.tenant_id AND a.connection_id = p.connection_id
+           WHERE p.state IN ('queued', 'retrying')
+           EXCEPT SELECT tenant_id, connection_id FROM free"#,
+        &tenants,
+        &connections
+    )
+    .fetch_all(connection)
+    .await?;
+    let held = rows.into_iter();
+    Ok(held.map(|row| (row.tenant_id, row.connection_id)).collect())
+}
+
+/// Whether a lock was not granted in time.
+pub(super) fn is_for_want_of_a_lock(error: &Error) -> bool {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    code.is_some_and(|code| code == "55P03")
 }
 
 /// Whether a smaller batch may succeed: the trouble may be with one row, or with somebody else's

@@ -164,6 +164,61 @@ async fn a_pull_that_somebody_holds_on_to_delays_only_its_own_webhooks() {
 }
 
 #[tokio::test]
+async fn however_many_pulls_are_held_the_other_webhooks_wait_for_one_lock_only() {
+    let app = start().await;
+    let shutdown = Shutdown::new();
+    let intake = Intake::start(&app.store(), &shutdown);
+    let mut connections = Vec::new();
+    for number in 0..8 {
+        connections.push(connection(&app, &format!("c-{number}")).await);
+    }
+    for one in &connections {
+        intake.accept(delivery(&app, *one, "first")).await.unwrap();
+    }
+    // Counts how often it is tried; a sequence keeps its number when a transaction fails.
+    app.execute(
+        "CREATE SEQUENCE tried;
+         CREATE FUNCTION count_try() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+             AS $$ BEGIN PERFORM nextval('tried'); RETURN NULL; END $$;
+         CREATE TRIGGER count_tries BEFORE INSERT ON pulls EXECUTE FUNCTION count_try()",
+    )
+    .await;
+    let mut other = app.connect_as("discovery_system").await;
+    let mut tx = other.begin().await.unwrap();
+    sqlx::raw_sql(
+        "SELECT FROM pulls
+         WHERE connection_id IN (SELECT id FROM connections ORDER BY id LIMIT 3) FOR UPDATE",
+    )
+    .execute(&mut *tx)
+    .await
+    .unwrap();
+    let mut ordered = connections.clone();
+    ordered.sort_by_key(|one| one.0);
+    let held = &ordered[..3];
+    // One batch, mixed.
+    let batch: Vec<NewDelivery> = (0..200)
+        .map(|n| delivery(&app, connections[n % 8], &format!("event-{n}")))
+        .collect();
+    let ids: Vec<ConnectionId> = batch.iter().map(|one| one.connection).collect();
+    let answers = join_all(batch.into_iter().map(|one| intake.accept(one))).await;
+    for (id, answer) in ids.iter().zip(answers) {
+        let expected = match held.contains(id) {
+            true => Err(NotTaken::Refused),
+            false => Ok(Accepted { duplicate: false }),
+        };
+        assert_eq!(answer, expected);
+    }
+    // All together, those that are free, and those that are held once more.
+    let tried: Vec<i64> = app.column("SELECT last_value FROM tried").await;
+    assert_eq!(tried, [3]);
+    tx.rollback().await.unwrap();
+    intake
+        .accept(delivery(&app, held[0], "again"))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
 async fn no_worker_begins_a_pull_between_a_webhook_and_its_commit() {
     let app = start().await;
     let shutdown = Shutdown::new();
