@@ -9,7 +9,7 @@ use crate::{
         audit::AuditAction,
         caller::Caller,
         delivery::{Delivery, DeliveryId, DeliveryOutcome},
-        ids::ConnectionId,
+        ids::{ConnectionId, TenantId},
         pull::{Pull, PullReason},
     },
     storage::{Page, PageStart},
@@ -17,8 +17,23 @@ use crate::{
 
 /// How long a delivery is kept.
 const KEPT: TimeDelta = TimeDelta::days(30);
-/// How many are cleared away at once.
-const PRUNED_AT_ONCE: i64 = 2_000;
+/// How many are cleared away in one transaction.
+const PRUNED_AT_ONCE: i64 = 1_000;
+/// How many such transactions a round has at most: what else is to be looked after waits for it.
+const BATCHES_AT_ONCE: usize = 20;
+/// How many connections a round looks at.
+const CONNECTIONS_AT_ONCE: i64 = 200;
+
+/// How far the clearing away has come on its way through all connections; it begins anew when it is
+/// through.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct PruningPlace((TenantId, ConnectionId));
+
+impl Default for PruningPlace {
+    fn default() -> Self {
+        Self((TenantId(Uuid::nil()), ConnectionId(Uuid::nil())))
+    }
+}
 
 impl App {
     /// A page of what came in for a connection, newest first.
@@ -61,18 +76,29 @@ impl App {
         Ok(pull)
     }
 
-    /// Clears away deliveries that were kept for long enough.
-    pub async fn prune_deliveries(&self) -> Result<u64, AppError> {
+    /// Clears away deliveries that were kept for long enough, of some connections from `from` on.
+    /// Answers where to go on the next time.
+    pub async fn prune_deliveries(&self, from: PruningPlace) -> Result<PruningPlace, AppError> {
         let before = self.0.parts.clock.now() - KEPT;
-        let mut pruned = 0;
-        loop {
+        let mut tx = self.0.parts.store.begin_system().await?;
+        let connections = tx
+            .connections_with_deliveries(from.0, CONNECTIONS_AT_ONCE)
+            .await?;
+        drop(tx);
+        let Some(last) = connections.last() else {
+            return Ok(PruningPlace::default());
+        };
+        for _ in 0..BATCHES_AT_ONCE {
             let mut tx = self.0.parts.store.begin_system().await?;
-            let some = tx.prune_deliveries(before, PRUNED_AT_ONCE).await?;
+            let pruned = tx
+                .prune_deliveries(&connections, before, PRUNED_AT_ONCE)
+                .await?;
             tx.commit().await?;
-            pruned += some;
-            if some < PRUNED_AT_ONCE.unsigned_abs() {
-                return Ok(pruned);
+            if pruned < PRUNED_AT_ONCE.unsigned_abs() {
+                return Ok(PruningPlace(*last));
             }
         }
+        // There is more of the same than one round should take.
+        Ok(from)
     }
 }

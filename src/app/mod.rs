@@ -30,6 +30,7 @@ pub use self::{
     budgets::{RateLimits, SharedBudget},
     connection_tests::TestOutcome,
     connections::{AggregatorChange, CredentialChange, NewAggregator},
+    deliveries::PruningPlace,
     keys::{KeyUse, RewrapProgress, list_keys, rewrap_keys},
     readiness::{Check, Readiness},
     webhook_tokens::MintedToken,

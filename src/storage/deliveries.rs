@@ -9,7 +9,7 @@ use super::{
 };
 use crate::domain::{
     delivery::{Delivery, DeliveryId},
-    ids::{ConnectionId, PullId},
+    ids::{ConnectionId, PullId, TenantId},
 };
 
 struct Row {
@@ -152,15 +152,65 @@ fn far_future() -> DateTime<Utc> {
 }
 
 impl SystemTx {
-    /// Clears away some of what came in before `before`; answers how many there were.
+    /// Some connections that something came in for, behind `after` in the order of the index.
+    pub async fn connections_with_deliveries(
+        &mut self,
+        after: (TenantId, ConnectionId),
+        most: i64,
+    ) -> Result<Vec<(TenantId, ConnectionId)>, StorageError> {
+        let (tenant, connection) = after;
+        let rows = sqlx::query!(
+            r#"WITH RECURSIVE named AS (
+                   -- From connection to connection, without reading what lies between.
+                   (SELECT tenant_id, connection_id FROM deliveries
+                    WHERE (tenant_id, connection_id) > ($1, $2)
+                    ORDER BY tenant_id, connection_id LIMIT 1)
+                   UNION ALL
+                   SELECT next.tenant_id, next.connection_id
+                   FROM named n
+                   CROSS JOIN LATERAL (
+                       SELECT d.tenant_id, d.connection_id FROM deliveries d
+                       WHERE (d.tenant_id, d.connection_id) > (n.tenant_id, n.connection_id)
+                       ORDER BY d.tenant_id, d.connection_id LIMIT 1) AS next
+               )
+               SELECT tenant_id AS "tenant_id!", connection_id AS "connection_id!"
+               FROM named LIMIT $3"#,
+            tenant.0,
+            connection.0,
+            most
+        )
+        .fetch_all(&mut *self.tx)
+        .await?;
+        let named = rows
+            .into_iter()
+            .map(|row| (TenantId(row.tenant_id), ConnectionId(row.connection_id)));
+        Ok(named.collect())
+    }
+
+    /// Clears away some of what came in for these connections before `before`; answers how many there
+    /// were.
     pub async fn prune_deliveries(
         &mut self,
+        connections: &[(TenantId, ConnectionId)],
         before: DateTime<Utc>,
         most: i64,
     ) -> Result<u64, StorageError> {
+        let (tenants, connections): (Vec<Uuid>, Vec<Uuid>) = connections
+            .iter()
+            .map(|(tenant, connection)| (tenant.0, connection.0))
+            .unzip();
         let done = sqlx::query!(
-            "DELETE FROM deliveries WHERE ctid = ANY (ARRAY(
-                 SELECT ctid FROM deliveries WHERE received_at < $1 LIMIT $2))",
+            // The second look at the time is for one that was written anew since the first.
+            "DELETE FROM deliveries WHERE received_at < $3 AND ctid = ANY (ARRAY(
+                 SELECT old.ctid FROM unnest($1::uuid[], $2::uuid[]) AS c (tenant_id, id)
+                 CROSS JOIN LATERAL (
+                     SELECT d.ctid FROM deliveries d
+                     WHERE d.tenant_id = c.tenant_id AND d.connection_id = c.id
+                       AND d.received_at < $3
+                     ORDER BY d.received_at, d.id LIMIT $4) AS old
+                 LIMIT $4))",
+            &tenants,
+            &connections,
             before,
             most
         )

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::wake::Wake;
 use crate::{
-    app::App,
+    app::{App, PruningPlace},
     shutdown::{Phase, Shutdown},
 };
 
@@ -63,6 +63,7 @@ async fn dispatch(app: App, shutdown: Shutdown, stopping: CancellationToken, run
 }
 
 async fn keep_up(app: App, stopping: CancellationToken) {
+    let mut pruning = PruningPlace::default();
     loop {
         if let Err(error) = app.reclaim_abandoned_pulls().await {
             tracing::warn!(%error, "pulls that lost their worker could not be looked for");
@@ -70,8 +71,9 @@ async fn keep_up(app: App, stopping: CancellationToken) {
         if let Err(error) = app.ask_for_sweeps().await {
             tracing::warn!(%error, "the calendar could not be looked at");
         }
-        if let Err(error) = app.prune_deliveries().await {
-            tracing::warn!(%error, "old deliveries could not be cleared away");
+        match app.prune_deliveries(pruning).await {
+            Ok(place) => pruning = place,
+            Err(error) => tracing::warn!(%error, "old deliveries could not be cleared away"),
         }
         tokio::select! {
             () = stopping.cancelled() => return,

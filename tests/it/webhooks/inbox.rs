@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
+use matcher_discovery::app::PruningPlace;
 use serde_json::{Value, json};
 
 use super::{Endpoint, ITEM, count, created, expect_taken, start};
@@ -359,4 +360,48 @@ async fn the_same_event_of_two_tenants_is_two_deliveries() {
         assert_eq!(found.len(), 2, "{table}");
         assert_eq!(count(&app, table).await, 2, "{table}");
     }
+}
+
+#[tokio::test]
+async fn what_was_kept_for_a_month_is_cleared_away_some_at_a_time() {
+    let app = start().await;
+    let client = app.client();
+    let one = Endpoint::create(&app, &client, "pluggy", "one").await;
+    let other = Endpoint::create(&app, &app.other_tenant(), "pluggy", "other").await;
+    expect_taken(&one.deliver(&app, &created("old")).await);
+    expect_taken(&other.deliver(&app, &created("old")).await);
+    app.clock
+        .advance(TimeDelta::days(30) + TimeDelta::seconds(1));
+    expect_taken(&one.deliver(&app, &created("young")).await);
+    // A connection that is gone, with more than one round clears away; and many with nothing old.
+    app.execute(
+        "INSERT INTO deliveries (tenant_id, id, connection_id, token_id, event, event_key,
+             key_expires, body, outcome, hint, received_at)
+         SELECT tenant_id, gen_random_uuid(), 'ffffffff-ffff-ffff-ffff-ffffffffffff', token_id,
+                event, n, false, '', 'ignored', 'nothing', received_at
+         FROM deliveries, generate_series(1, 20500) AS n
+         WHERE event_key = 'old' AND tenant_id = '11111111-1111-1111-1111-111111111111';
+         INSERT INTO deliveries (tenant_id, id, connection_id, token_id, event, event_key,
+             key_expires, body, outcome, hint, received_at)
+         SELECT tenant_id, gen_random_uuid(), gen_random_uuid(), token_id,
+                event, n, false, '', 'ignored', 'nothing', received_at
+         FROM deliveries, generate_series(1, 450) AS n WHERE event_key = 'young'",
+    )
+    .await;
+    let old = "deliveries WHERE received_at < '2026-03-02'";
+    let all = count(&app, old).await;
+    let mut place = PruningPlace::default();
+    let mut left = Vec::new();
+    loop {
+        place = app.app().prune_deliveries(place).await.unwrap();
+        left.push(all - count(&app, old).await);
+        if place == PruningPlace::default() {
+            break;
+        }
+    }
+    let most = left.iter().zip(left.iter().skip(1)).map(|(a, b)| b - a);
+    assert!(most.max() <= Some(20_000), "{left:?}");
+    assert_eq!(left.last(), Some(&20_502), "{left:?}");
+    assert_eq!(count(&app, old).await, 0);
+    assert_eq!(count(&app, "deliveries").await, 451);
 }
