@@ -314,6 +314,79 @@ pub struct Cursor {
     pub window_at: Option<DateTime<Utc>>,
     /// When everything was last read.
     pub full_at: Option<DateTime<Utc>>,
+    /// The days that were last read because they were asked for.
+    pub backfill: Option<Backfill>,
+}
+
+/// Days that were asked for and read, both included.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Backfill {
+    /// The first day.
+    pub from: NaiveDate,
+    /// The last day.
+    pub to: NaiveDate,
+    /// When.
+    pub at: DateTime<Utc>,
+}
+
+impl Cursor {
+    /// Where it stands after `step` was read to its end, which was begun at `began`.
+    #[must_use]
+    pub fn after(mut self, step: &Step, began: DateTime<Utc>) -> Self {
+        match *step {
+            Step::Named(_) => {}
+            Step::CreatedSince(_) => self.watermark = Some(began),
+            Step::Window { from, to } => {
+                let (first, last) = recent_past(began);
+                if from <= first && last <= to {
+                    self.window_at = Some(began);
+                }
+                if (from, to) != (first, last) {
+                    let at = began;
+                    self.backfill = Some(Backfill { from, to, at });
+                }
+            }
+            Step::Full => {
+                self.watermark = Some(began);
+                self.window_at = Some(began);
+                self.full_at = Some(began);
+            }
+        }
+        self
+    }
+}
+
+/// The days in which banks still change their minds.
+fn recent_past(now: DateTime<Utc>) -> (NaiveDate, NaiveDate) {
+    // A row of tomorrow by our clock is a row of today somewhere.
+    let to = now.date_naive() + Days::new(1);
+    (now.date_naive() - Days::new(WINDOW_DAYS), to)
+}
+
+/// A listing that was begun and not read to its end.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Unfinished {
+    /// Which one.
+    pub step: Step,
+    /// Where its next page begins, in the vendor's words.
+    pub mark: String,
+    /// How many rows the vendor said there are in all, if it did.
+    pub total: Option<u64>,
+    /// When it was begun: what the vendor took in later is not in it for sure.
+    pub began: DateTime<Utc>,
+    /// When it had come to this place.
+    pub noted_at: DateTime<Utc>,
+}
+
+/// How long the place in a listing is good.
+const MARK_LASTS: TimeDelta = TimeDelta::days(1);
+
+impl Unfinished {
+    /// Whether it may still be gone on with.
+    #[must_use]
+    pub fn is_good(&self, now: DateTime<Utc>) -> bool {
+        now - self.noted_at < MARK_LASTS
+    }
 }
 
 /// One listing to read of an account.
@@ -335,6 +408,28 @@ pub enum Step {
 }
 
 impl Step {
+    /// The text that the place in a listing is kept under. Only listings that may be long have one;
+    /// the others are begun anew.
+    #[must_use]
+    pub fn lasting(&self) -> Option<String> {
+        match self {
+            Self::Window { from, to } => Some(format!("{from} {to}")),
+            Self::Full => Some("full".to_owned()),
+            Self::CreatedSince(_) | Self::Named(_) => None,
+        }
+    }
+
+    /// Reads that text.
+    #[must_use]
+    pub fn of_lasting(text: &str) -> Option<Self> {
+        if text == "full" {
+            return Some(Self::Full);
+        }
+        let (from, to) = text.split_once(' ')?;
+        let (from, to) = (from.parse().ok()?, to.parse().ok()?);
+        Some(Self::Window { from, to })
+    }
+
     /// Whether the listing holds every row there is of its days, so that absence means something.
     #[must_use]
     pub fn is_exhaustive(&self) -> bool {
@@ -393,7 +488,8 @@ pub fn plan(input: &PlanInput<'_>) -> Vec<Step> {
     let mut steps = Vec::new();
 
     let since = hints.created_since(input.account, overlapped);
-    if let Some(since) = since.or(looks_around.then_some(overlapped)) {
+    let looks = looks_around && !done(cursor.watermark);
+    if let Some(since) = since.or(looks.then_some(overlapped)) {
         steps.push(Step::CreatedSince(since));
         // What Belvo finds by that filter is not promised.
         window |= input.vendor == Vendor::Belvo;
@@ -405,15 +501,19 @@ pub fn plan(input: &PlanInput<'_>) -> Vec<Step> {
     } else if !named.is_empty() {
         steps.push(Step::Named(named.into_iter().collect()));
     }
-    if let Some((from, to)) = input.backfill {
+    let backfilled = |from, to| {
+        let covers = |one: Backfill| one.from <= from && to <= one.to && done(Some(one.at));
+        cursor.backfill.is_some_and(covers)
+    };
+    if let Some((from, to)) = input.backfill
+        && !backfilled(from, to)
+    {
         steps.push(Step::Window { from, to });
     }
     if full {
         steps.push(Step::Full);
     } else if window {
-        // A row of tomorrow by our clock is a row of today somewhere.
-        let to = now.date_naive() + Days::new(1);
-        let from = now.date_naive() - Days::new(WINDOW_DAYS);
+        let (from, to) = recent_past(now);
         steps.push(Step::Window { from, to });
     }
     steps
@@ -475,6 +575,7 @@ mod tests {
             watermark: Some(at),
             window_at: Some(at),
             full_at: Some(at),
+            backfill: None,
         }
     }
 
@@ -610,6 +711,70 @@ mod tests {
                 [&since, &window, &Step::Full].map(|step| hints.announce(vendor, "a", step));
             assert_eq!(announced, expected, "{vendor} {event:?}");
             assert!(hints.announce(vendor, "a", &named));
+        }
+    }
+
+    #[test]
+    fn days_that_were_asked_for_are_read_once() {
+        let none = Hints::default();
+        let days = |from: &str, to: &str| (from.parse().unwrap(), to.parse().unwrap());
+        let (from, to) = days("2025-06-01", "2025-06-30");
+        let step = Step::Window { from, to };
+        let asked = |cursor| PlanInput {
+            backfill: Some((from, to)),
+            ..input(&none, cursor)
+        };
+        assert_eq!(plan(&asked(fresh())), [step.clone()]);
+        let before = fresh().after(&step, at("2026-03-01T11:59:59Z"));
+        assert_eq!(plan(&asked(before)), [step.clone()]);
+        let read = fresh().after(&step, at("2026-03-01T12:00:00Z"));
+        assert_eq!(plan(&asked(read)), []);
+        assert_eq!(
+            read.window_at,
+            fresh().window_at,
+            "those are not recent days"
+        );
+        let other = PlanInput {
+            backfill: Some(days("2025-06-01", "2025-07-01")),
+            ..input(&none, read)
+        };
+        assert_eq!(plan(&other).len(), 1);
+    }
+
+    #[test]
+    fn what_the_calendar_asks_for_is_done_once_it_was_read() {
+        let none = Hints::default();
+        let old = Cursor {
+            watermark: Some(at("2026-02-01T12:00:00Z")),
+            ..Cursor::default()
+        };
+        let looking = |cursor| PlanInput {
+            demand: Demand::Recent,
+            ..input(&none, cursor)
+        };
+        for full_at in [None, Some(at("2026-02-28T12:00:00Z"))] {
+            let mut cursor = Cursor { full_at, ..old };
+            let steps = plan(&looking(cursor));
+            assert_eq!(steps.len(), 2, "{steps:?}");
+            for step in &steps {
+                cursor = cursor.after(step, at("2026-03-01T12:00:00Z"));
+            }
+            assert_eq!(plan(&looking(cursor)), []);
+        }
+    }
+
+    #[test]
+    fn a_long_listing_is_known_by_its_text() {
+        let window = Step::Window {
+            from: "2026-02-19".parse().unwrap(),
+            to: "2026-03-02".parse().unwrap(),
+        };
+        for step in [window, Step::Full] {
+            let text = step.lasting().unwrap();
+            assert_eq!(Step::of_lasting(&text), Some(step));
+        }
+        for text in ["", "Full", "2026-02-19", "2026-02-19 x"] {
+            assert_eq!(Step::of_lasting(text), None, "{text:?}");
         }
     }
 

@@ -3,19 +3,20 @@
 use super::{StorageError, TenantTx};
 use crate::domain::{
     ids::{AccountId, ConnectionId},
-    pull::Cursor,
+    pull::{Backfill, Cursor, Step, Unfinished},
 };
 
 impl TenantTx {
-    /// How far an account was read.
+    /// How far an account was read, and the listing that was not read to its end.
     pub async fn cursor(
         &mut self,
         connection: ConnectionId,
         account: AccountId,
-    ) -> Result<Cursor, StorageError> {
-        let cursor = sqlx::query_as!(
-            Cursor,
-            "SELECT watermark, window_at, full_at FROM cursors
+    ) -> Result<(Cursor, Option<Unfinished>), StorageError> {
+        let row = sqlx::query!(
+            "SELECT watermark, window_at, full_at, backfill_from, backfill_to, backfill_at,
+                    listing, listing_mark, listing_total, listing_began_at, listing_noted_at
+             FROM cursors
              WHERE tenant_id = $1 AND connection_id = $2 AND account_id = $3",
             self.tenant.0,
             connection.0,
@@ -23,10 +24,31 @@ impl TenantTx {
         )
         .fetch_optional(&mut *self.tx)
         .await?;
-        Ok(cursor.unwrap_or_default())
+        let Some(row) = row else {
+            return Ok((Cursor::default(), None));
+        };
+        let days = row.backfill_from.zip(row.backfill_to).zip(row.backfill_at);
+        let cursor = Cursor {
+            watermark: row.watermark,
+            window_at: row.window_at,
+            full_at: row.full_at,
+            backfill: days.map(|((from, to), at)| Backfill { from, to, at }),
+        };
+        let times = row.listing_began_at.zip(row.listing_noted_at);
+        // A listing that is not known here, of another version perhaps, is begun anew.
+        let step = row.listing.as_deref().and_then(Step::of_lasting);
+        let unfinished = step.zip(row.listing_mark).zip(times);
+        let unfinished = unfinished.map(|((step, mark), (began, noted_at))| Unfinished {
+            step,
+            mark,
+            total: row.listing_total.map(i64::unsigned_abs),
+            began,
+            noted_at,
+        });
+        Ok((cursor, unfinished))
     }
 
-    /// Moves a cursor on. What is `None` stays where it is, and nothing ever moves back.
+    /// Moves a cursor on. What is `None` stays where it is, and no instant ever moves back.
     pub async fn move_cursor(
         &mut self,
         connection: ConnectionId,
@@ -34,18 +56,75 @@ impl TenantTx {
         to: &Cursor,
     ) -> Result<(), StorageError> {
         sqlx::query!(
-            "INSERT INTO cursors (tenant_id, connection_id, account_id, watermark, window_at, full_at)
-             VALUES ($1, $2, $3, $4, $5, $6)
+            "INSERT INTO cursors (tenant_id, connection_id, account_id, watermark, window_at,
+                 full_at, backfill_from, backfill_to, backfill_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
              ON CONFLICT (tenant_id, connection_id, account_id) DO UPDATE
              SET watermark = greatest(cursors.watermark, excluded.watermark),
                  window_at = greatest(cursors.window_at, excluded.window_at),
-                 full_at = greatest(cursors.full_at, excluded.full_at)",
+                 full_at = greatest(cursors.full_at, excluded.full_at),
+                 backfill_from = coalesce(excluded.backfill_from, cursors.backfill_from),
+                 backfill_to = coalesce(excluded.backfill_to, cursors.backfill_to),
+                 backfill_at = coalesce(excluded.backfill_at, cursors.backfill_at)",
             self.tenant.0,
             connection.0,
             account.0,
             to.watermark,
             to.window_at,
-            to.full_at
+            to.full_at,
+            to.backfill.map(|days| days.from),
+            to.backfill.map(|days| days.to),
+            to.backfill.map(|days| days.at)
+        )
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(())
+    }
+
+    /// Notes how far a listing was read, in the transaction that writes the page before the mark.
+    pub async fn note_listing(
+        &mut self,
+        connection: ConnectionId,
+        account: AccountId,
+        place: &Unfinished,
+    ) -> Result<(), StorageError> {
+        sqlx::query!(
+            "INSERT INTO cursors (tenant_id, connection_id, account_id, listing, listing_mark,
+                 listing_total, listing_began_at, listing_noted_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+             ON CONFLICT (tenant_id, connection_id, account_id) DO UPDATE
+             SET listing = excluded.listing, listing_mark = excluded.listing_mark,
+                 listing_total = excluded.listing_total,
+                 listing_began_at = excluded.listing_began_at,
+                 listing_noted_at = excluded.listing_noted_at",
+            self.tenant.0,
+            connection.0,
+            account.0,
+            place.step.lasting(),
+            place.mark,
+            place.total.and_then(|total| i64::try_from(total).ok()),
+            place.began,
+            place.noted_at
+        )
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(())
+    }
+
+    /// Forgets how far a listing was read: it came to its end.
+    pub async fn forget_listing(
+        &mut self,
+        connection: ConnectionId,
+        account: AccountId,
+    ) -> Result<(), StorageError> {
+        sqlx::query!(
+            "UPDATE cursors SET listing = NULL, listing_mark = NULL, listing_total = NULL,
+                    listing_began_at = NULL, listing_noted_at = NULL
+             WHERE tenant_id = $1 AND connection_id = $2 AND account_id = $3
+               AND listing IS NOT NULL",
+            self.tenant.0,
+            connection.0,
+            account.0
         )
         .execute(&mut *self.tx)
         .await?;

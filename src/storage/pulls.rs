@@ -171,7 +171,7 @@ impl TenantTx {
                  priority = least(p.priority, excluded.priority),
                  window_from = least(p.window_from, excluded.window_from),
                  window_to = greatest(p.window_to, excluded.window_to),
-                 asked_at = CASE WHEN excluded.demand > 0
+                 asked_at = CASE WHEN excluded.demand > 0 OR excluded.window_from IS NOT NULL
                                  THEN greatest(p.asked_at, excluded.asked_at) ELSE p.asked_at END,
                  -- What was told to wait waits, unless somebody asks by hand.
                  due_at = CASE WHEN p.state = 'queued'

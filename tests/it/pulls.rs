@@ -1,5 +1,6 @@
 //! Pulls: what the vendor has becomes what we have.
 
+mod continued;
 mod told;
 
 use std::collections::BTreeMap;

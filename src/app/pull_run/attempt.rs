@@ -11,7 +11,7 @@ use crate::{
     domain::{
         connection::AggregatorConnection,
         ids::AccountId,
-        pull::{self, Hints, PlanInput, Progress, Step},
+        pull::{self, Cursor, Hints, PlanInput, Progress, Step, Unfinished},
         source::{SourceReport, SourceState},
         transaction::Converted,
     },
@@ -41,12 +41,24 @@ pub(super) struct Attempt<'a> {
 }
 
 /// Everything that one listing brought.
-#[derive(Default)]
 struct Listed {
     seen: HashSet<String>,
     changed: u64,
     /// Whether rows moved between the pages while it was read.
     drifted: bool,
+    /// When it was begun: what the vendor took in later is not in it for sure.
+    began: DateTime<Utc>,
+    /// Whether an earlier attempt read its first pages. What those held is not known any more, so
+    /// that nothing is missing from it; the next listing that is read in one go tells.
+    continued: bool,
+    /// Whether its place is noted.
+    noted: bool,
+}
+
+impl Listed {
+    fn is_whole(&self) -> bool {
+        !self.drifted && !self.continued
+    }
 }
 
 impl Attempt<'_> {
@@ -144,78 +156,106 @@ impl Attempt<'_> {
             .into()
     }
 
+    /// Reads what the plan says of an account. A long listing that an earlier attempt could not read to
+    /// its end is gone on with, whoever asked for it, before others of its kind are begun; the plan
+    /// then knows how far it led.
     async fn read_account(
         &self,
         account: &StoredAccount,
         report: &SourceReport,
     ) -> Result<(), Stop> {
         let mut tx = self.begin().await?;
-        let cursor = tx.cursor(self.claimed.connection, account.id).await?;
+        let (mut cursor, unfinished) = tx.cursor(self.claimed.connection, account.id).await?;
         drop(tx);
-        let steps = pull::plan(&PlanInput {
-            vendor: self.connection.vendor,
-            connection: self.claimed.connection,
-            demand: self.claimed.demand,
-            asked_at: self.claimed.asked_at,
-            backfill: self.claimed.window,
-            hints: &self.hints,
-            account: &account.vendor_id,
-            cursor,
-            now: self.began,
-        });
-        let known_before = cursor.watermark.is_some();
-        let mut after = cursor;
+        let plan = |cursor| {
+            pull::plan(&PlanInput {
+                vendor: self.connection.vendor,
+                connection: self.claimed.connection,
+                demand: self.claimed.demand,
+                asked_at: self.claimed.asked_at,
+                backfill: self.claimed.window,
+                hints: &self.hints,
+                account: &account.vendor_id,
+                cursor,
+                now: self.began,
+            })
+        };
+        let mut steps = plan(cursor);
+        if let Some(unfinished) = unfinished.filter(|one| one.is_good(self.began)) {
+            // What is new does not wait for it.
+            let was_known = cursor.watermark.is_some();
+            for step in steps.iter().filter(|step| !step.is_exhaustive()) {
+                cursor = self.read_step(account, report, cursor, step, None).await?;
+            }
+            let step = unfinished.step.clone();
+            cursor = self
+                .read_step(account, report, cursor, &step, Some(unfinished))
+                .await?;
+            steps = plan(cursor);
+            steps.retain(|step| step.is_exhaustive() || !was_known);
+        }
         for step in &steps {
-            let listed = self.read_listing(account, step).await?;
-            let mut progress = Progress::default();
-            let mut tx = self.begin().await?;
-            // What is said to be gone and does not come is, whatever else goes on; what is missing
-            // from a listing is gone only if the listing is whole and up to date.
-            let is_told = matches!(step, Step::Named(_)) && report.state.is_usable();
-            if is_told || report.transactions_current && !listed.drifted {
-                progress.deleted = self.settle_absence(&mut tx, account, step, &listed).await?;
-            }
-            let announced = self
-                .hints
-                .announce(self.connection.vendor, &account.vendor_id, step);
-            if known_before && !announced {
-                progress.missed = listed.changed + progress.deleted;
-            }
-            match step {
-                Step::CreatedSince(_) => after.watermark = Some(self.began),
-                Step::Window { .. } if self.claimed.window.is_none() => {
-                    after.window_at = Some(self.began);
-                }
-                Step::Full => {
-                    after.watermark = Some(self.began);
-                    after.window_at = Some(self.began);
-                    after.full_at = Some(self.began);
-                }
-                Step::Window { .. } | Step::Named(_) => {}
-            }
-            tx.link_replacements(
-                self.claimed.connection,
-                account.id,
-                self.claimed.lease.pull,
-                self.app.0.parts.clock.now(),
-            )
-            .await?;
-            // Only now, since the listing was read to its end.
-            tx.move_cursor(self.claimed.connection, account.id, &after)
-                .await?;
-            self.app
-                .advance_in(&mut tx, &self.claimed, &progress)
-                .await?;
-            tx.commit().await?;
+            cursor = self.read_step(account, report, cursor, step, None).await?;
         }
         Ok(())
     }
 
+    /// Reads one listing to its end and settles what follows from it; answers where the cursor stands
+    /// then.
+    async fn read_step(
+        &self,
+        account: &StoredAccount,
+        report: &SourceReport,
+        cursor: Cursor,
+        step: &Step,
+        unfinished: Option<Unfinished>,
+    ) -> Result<Cursor, Stop> {
+        let listed = self.read_listing(account, step, unfinished).await?;
+        let mut progress = Progress::default();
+        let mut tx = self.begin().await?;
+        // What is said to be gone and does not come is, whatever else goes on; what is missing
+        // from a listing is gone only if the listing is whole and up to date.
+        let is_told = matches!(step, Step::Named(_)) && report.state.is_usable();
+        if is_told || report.transactions_current && listed.is_whole() {
+            progress.deleted = self.settle_absence(&mut tx, account, step, &listed).await?;
+        }
+        let vendor = self.connection.vendor;
+        let announced = self.hints.announce(vendor, &account.vendor_id, step);
+        if cursor.watermark.is_some() && !announced {
+            progress.missed = listed.changed + progress.deleted;
+        }
+        tx.link_replacements(
+            self.claimed.connection,
+            account.id,
+            self.claimed.lease.pull,
+            self.app.0.parts.clock.now(),
+        )
+        .await?;
+        // Only now, since the listing was read to its end.
+        let after = cursor.after(step, listed.began);
+        tx.move_cursor(self.claimed.connection, account.id, &after)
+            .await?;
+        if listed.noted {
+            tx.forget_listing(self.claimed.connection, account.id)
+                .await?;
+        }
+        self.app
+            .advance_in(&mut tx, &self.claimed, &progress)
+            .await?;
+        tx.commit().await?;
+        Ok(after)
+    }
+
     /// Reads one listing to its end; begins it anew when its place is lost on the way.
-    async fn read_listing(&self, account: &StoredAccount, step: &Step) -> Result<Listed, Stop> {
+    async fn read_listing(
+        &self,
+        account: &StoredAccount,
+        step: &Step,
+        mut unfinished: Option<Unfinished>,
+    ) -> Result<Listed, Stop> {
         let mut restarts = 0;
         loop {
-            match self.read_pages(account, step).await {
+            match self.read_pages(account, step, unfinished.take()).await {
                 Err(Stop::Vendor(error))
                     if error.disposition() == Disposition::Restart && restarts < RESTARTS =>
                 {
@@ -226,7 +266,16 @@ impl Attempt<'_> {
         }
     }
 
-    async fn read_pages(&self, account: &StoredAccount, step: &Step) -> Result<Listed, Stop> {
+    /// Reads the pages of one listing, from where it was left or from the first.
+    ///
+    /// The place is noted with each page, so that an attempt that ends early, because the vendor wants
+    /// to be left alone or the worker is gone, loses no page that was read.
+    async fn read_pages(
+        &self,
+        account: &StoredAccount,
+        step: &Step,
+        unfinished: Option<Unfinished>,
+    ) -> Result<Listed, Stop> {
         let read = match step {
             Step::CreatedSince(since) => Read::CreatedSince(*since),
             Step::Named(ids) => Read::Ids(ids.clone()),
@@ -240,7 +289,6 @@ impl Attempt<'_> {
             vendor_id: &account.vendor_id,
             account_type: account.account_type,
         };
-        let mut listed = Listed::default();
         // A listing of everything, or of much, looks up what is known once and not page by page.
         let mut known = if step.is_exhaustive() {
             let mut tx = self.begin().await?;
@@ -248,7 +296,19 @@ impl Attempt<'_> {
         } else {
             None
         };
-        let (mut mark, mut total) = (None::<PageMark>, None);
+        let mut listed = Listed {
+            seen: HashSet::new(),
+            changed: 0,
+            drifted: false,
+            began: unfinished.as_ref().map_or(self.began, |one| one.began),
+            continued: unfinished.is_some(),
+            noted: unfinished.is_some(),
+        };
+        let (mut mark, mut total) = match unfinished {
+            Some(one) => (Some(PageMark(one.mark)), one.total),
+            None => (None, None),
+        };
+        let mut resumes = listed.continued;
         loop {
             if self.stopping.is_cancelled() {
                 return Err(Stop::Stopping);
@@ -265,9 +325,24 @@ impl Attempt<'_> {
                     None => listed.drifted = true,
                 }
             }
-            listed.drifted |= total.is_some_and(|before| Some(before) != page.total);
+            let moved = total.is_some_and(|before| Some(before) != page.total);
+            if moved && resumes {
+                // Much may have happened since; rows that moved to pages that were read would be lost.
+                return Err(self.error(ErrorKind::BadCursor, "listing_moved"));
+            }
+            resumes = false;
+            listed.drifted |= moved;
             total = page.total.or(total);
-            self.write_page(account.id, &page.converted, known.as_mut(), &mut listed)
+            let next = page.next.as_ref().filter(|_| step.is_exhaustive());
+            let place = next.map(|next| Unfinished {
+                step: step.clone(),
+                mark: next.0.clone(),
+                total,
+                began: listed.began,
+                noted_at: self.app.0.parts.clock.now(),
+            });
+            let (converted, place) = (&page.converted, place.as_ref());
+            self.write_page(account.id, converted, known.as_mut(), place, &mut listed)
                 .await?;
             match page.next {
                 Some(next) => mark = Some(next),
@@ -286,6 +361,7 @@ impl Attempt<'_> {
         account: AccountId,
         converted: &Converted,
         known: Option<&mut Known>,
+        place: Option<&Unfinished>,
         listed: &mut Listed,
     ) -> Result<(), Stop> {
         let rows = &converted.rows;
@@ -312,6 +388,11 @@ impl Attempt<'_> {
             quarantined: as_count(converted.quarantined.len()),
             ..Progress::default()
         };
+        if let Some(place) = place {
+            tx.note_listing(self.claimed.connection, account, place)
+                .await?;
+            listed.noted = true;
+        }
         self.app
             .advance_in(&mut tx, &self.claimed, &progress)
             .await?;
