@@ -17,7 +17,10 @@ use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection as _};
 use uuid::Uuid;
 
-use crate::{api::aggregator_connections::create, support::TestApp};
+use crate::{
+    api::{aggregator_connections::create, transaction_changes::settled},
+    support::TestApp,
+};
 
 /// An account with rows, and who writes them.
 pub(crate) struct Ledger {
@@ -458,6 +461,7 @@ async fn a_row_that_lives_again_was_not_replaced() {
     ledger.delete(2, &["1", "2"]).await;
     ledger.apply(3, &new).await;
     assert_eq!(ledger.link(3).await, 2);
+    settled(&app).await;
     let mut tx = ledger.tx().await;
     let read = tx.transaction_changes(&FeedPosition::default(), 100).await;
     let read = read.unwrap().next;
@@ -472,6 +476,7 @@ async fn a_row_that_lives_again_was_not_replaced() {
     );
     let replaced = "SELECT o.vendor_id FROM transactions o WHERE o.id = transactions.replaces_id";
     assert_eq!(by_name(&app, replaced).await, ["1 -", "2 -", "3 -", "4 2"]);
+    settled(&app).await;
     let mut tx = ledger.tx().await;
     let changes = tx.transaction_changes(&read, 100).await.unwrap();
     let mut told: Vec<_> = changes
