@@ -5,6 +5,7 @@
 //! more.
 
 mod attempt;
+mod named;
 
 use std::time::Duration;
 

@@ -292,6 +292,23 @@ impl Hints {
         names_in(&self.named, account)
     }
 
+    /// Which rows are to be read by name once for the whole connection: events named them without
+    /// their account, and the vendor finds them without it.
+    #[must_use]
+    pub fn named_anywhere(&self, vendor: Vendor) -> Vec<String> {
+        let named = self
+            .named
+            .get(&None)
+            .filter(|names| vendor == Vendor::Belvo && names.len() <= most_by_name(vendor));
+        named.into_iter().flatten().cloned().collect()
+    }
+
+    /// Which of the rows that were named without their account are said to be gone.
+    #[must_use]
+    pub fn deleted_anywhere(&self) -> BTreeSet<String> {
+        self.deleted.get(&None).cloned().unwrap_or_default()
+    }
+
     /// Which rows of `account` are said to be gone.
     #[must_use]
     pub fn deleted_in(&self, account: &str) -> BTreeSet<String> {
@@ -494,11 +511,16 @@ pub fn plan(input: &PlanInput<'_>) -> Vec<Step> {
         // What Belvo finds by that filter is not promised.
         window |= input.vendor == Vendor::Belvo;
     }
-    let named = hints.named_in(input.account);
+    let mut named = hints.named_in(input.account);
     if named.len() > most_by_name(input.vendor) {
         // They may be of any day.
         full = true;
-    } else if !named.is_empty() {
+        named.clear();
+    }
+    for name in hints.named_anywhere(input.vendor) {
+        named.remove(&name);
+    }
+    if !named.is_empty() {
         steps.push(Step::Named(named.into_iter().collect()));
     }
     let backfilled = |from, to| {
@@ -638,6 +660,16 @@ mod tests {
             ..input(&few, fresh())
         };
         assert_eq!(plan(&belvo), [Step::Full]);
+        assert_eq!(few.named_anywhere(Vendor::Belvo), [""; 0]);
+        // Belvo finds a few without their account, so no account is asked for them.
+        let two = named(2);
+        let belvo = PlanInput {
+            vendor: Vendor::Belvo,
+            ..input(&two, fresh())
+        };
+        assert_eq!(plan(&belvo), []);
+        assert_eq!(two.named_anywhere(Vendor::Belvo), ["00000", "00001"]);
+        assert_eq!(two.named_anywhere(Vendor::Pluggy), [""; 0]);
     }
 
     #[test]

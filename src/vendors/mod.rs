@@ -91,7 +91,8 @@ pub struct Accounts {
 pub enum Read {
     /// Those that the vendor took in at or after this instant.
     CreatedSince(DateTime<Utc>),
-    /// Those with these names.
+    /// Those with these names. A vendor that finds a row without its account answers it whatever account
+    /// was asked for; the row says whose it is.
     Ids(Vec<String>),
     /// Those of these days, both included.
     Window {

@@ -85,6 +85,15 @@ impl Attempt<'_> {
             .await?;
         let known = tx.accounts_of(self.claimed.connection).await?;
         tx.commit().await?;
+        let known: Vec<StoredAccount> = known
+            .into_iter()
+            .map(|record| StoredAccount {
+                id: record.id,
+                vendor_id: record.account.vendor_id,
+                account_type: record.account.account_type,
+            })
+            .collect();
+        self.read_named_anywhere(&known, &report).await?;
         for account in &accounts {
             self.read_account(account, &report).await?;
         }
@@ -97,12 +106,7 @@ impl Attempt<'_> {
         let unlisted = known
             .into_iter()
             .filter(|one| accounts.iter().all(|listed| listed.id != one.id));
-        for record in unlisted {
-            let account = StoredAccount {
-                id: record.id,
-                vendor_id: record.account.vendor_id,
-                account_type: record.account.account_type,
-            };
+        for account in unlisted {
             tracing::info!(
                 tenant.id = %self.claimed.tenant,
                 connection.id = %self.claimed.connection,
@@ -117,7 +121,7 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    async fn begin(&self) -> Result<TenantTx, Stop> {
+    pub(super) async fn begin(&self) -> Result<TenantTx, Stop> {
         Ok(self.app.0.parts.store.begin(self.claimed.tenant).await?)
     }
 
@@ -465,6 +469,6 @@ impl Attempt<'_> {
     }
 }
 
-fn as_count(number: usize) -> u64 {
+pub(super) fn as_count(number: usize) -> u64 {
     u64::try_from(number).unwrap_or(u64::MAX)
 }

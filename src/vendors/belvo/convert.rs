@@ -97,7 +97,7 @@ pub fn transactions(
     Ok((converted, next, page.count))
 }
 
-/// Reads one transaction that was asked for by its name.
+/// Reads one transaction that was asked for by its name, of whichever account it is.
 pub fn transaction(body: &[u8], account: AccountToRead<'_>) -> Result<Converted, VendorError> {
     let no_data = || no_data(body, Endpoint::Transaction);
     let row: &RawValue = serde_json::from_slice(body).map_err(|_| no_data())?;
@@ -233,12 +233,14 @@ fn read_transaction(
     let row = wire::transaction(row).map_err(|_| "not in the shape of a transaction")?;
     let nothing = wire::AccountStub::default();
     let stub = row.account.0.as_ref().unwrap_or(&nothing);
-    match stub.id.get() {
-        Some(id) if id == account.vendor_id => {}
-        None if origin == Origin::Listing => {}
-        None => return Err("no account"),
-        Some(_) => return Err("belongs to another account"),
-    }
+    let account_vendor_id = match (stub.id.get(), origin) {
+        (None, Origin::Listing) => account.vendor_id.to_owned(),
+        (None, Origin::Name) => return Err("no account"),
+        (Some(id), Origin::Listing) if id != account.vendor_id => {
+            return Err("belongs to another account");
+        }
+        (Some(_), _) => identifier(&stub.id).ok_or("no usable account")?,
+    };
     let direction = match word(&row.direction).as_deref() {
         Some("INFLOW") => Direction::Credit,
         Some("OUTFLOW") => Direction::Debit,
@@ -280,7 +282,7 @@ fn read_transaction(
     };
     let transaction = Transaction {
         vendor_id: identifier(&row.id).ok_or("no usable id")?,
-        account_vendor_id: account.vendor_id.to_owned(),
+        account_vendor_id,
         date,
         civil_date,
         description: cut(&row.description, MAX_DESCRIPTION_CHARS).unwrap_or_default(),

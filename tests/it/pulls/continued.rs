@@ -166,6 +166,7 @@ async fn days_that_were_asked_for_are_read_over_several_attempts_too() {
     let house = long_listings("pluggy").await;
     let path = house.path("pluggy").to_owned();
     attempt(&house, "pluggy").await;
+    house.app.clock.advance(TimeDelta::minutes(1));
     let window = json!({"from": "2025-01-01", "to": "2026-03-20"});
     house
         .client

@@ -87,3 +87,50 @@ async fn a_new_credential_tries_a_pull_that_waits_to_be_tried_again_at_once() {
     // With a new credential everything is read, since it may show more than the old one did.
     assert!(done["progress"]["seen"].as_i64() >= Some(house.vendors.rows("pluggy").await));
 }
+
+#[tokio::test]
+async fn a_row_that_is_named_without_its_account_is_asked_for_once() {
+    let house = House::build().await;
+    let rows: Vec<String> = house
+        .app
+        .column(
+            "SELECT min(t.vendor_id) FROM transactions t JOIN connections c ON c.id = t.connection_id
+             WHERE c.type = 'belvo' GROUP BY t.account_id ORDER BY 1",
+        )
+        .await;
+    assert!(rows.len() > 1, "the link has several accounts");
+    for (code, changed) in [
+        ("transactions_updated", "updated"),
+        ("transactions_deleted", "deleted"),
+    ] {
+        house.app.clock.advance(TimeDelta::minutes(7));
+        for row in &rows {
+            let query = format!(
+                "UPDATE transactions SET content_hash = decode(repeat('00', 16), 'hex')
+                 WHERE vendor_id = '{row}'"
+            );
+            house.app.execute(&query).await;
+        }
+        let unknown = "00000000-0000-4000-8000-000000000000";
+        let mut ids = rows.clone();
+        ids.push(unknown.to_owned());
+        let event = json!({
+            "webhook_type": "TRANSACTIONS", "webhook_code": code,
+            "link_id": house.vendors.connection("belvo", "x")["accountRef"],
+            "data": {"updated_transactions": ids},
+        });
+        house.deliver("belvo", &event).await;
+        house.vendors.calls().await;
+        assert_eq!(house.work().await, 1);
+        let calls = house.vendors.calls().await;
+        for id in &ids {
+            let asked = calls.iter().filter(|call| call.contains(id.as_str()));
+            assert_eq!(asked.count(), 1, "{changed}: {calls:#?}");
+        }
+        let pull = last_pull(&house.client, house.path("belvo")).await;
+        assert_eq!(pull["progress"]["updated"], rows.len(), "{pull:#}");
+        // The vendor has them all the same.
+        assert_eq!(pull["progress"]["deleted"], 0);
+        house.expect_truth("belvo", code).await;
+    }
+}

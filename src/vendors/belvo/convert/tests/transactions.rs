@@ -477,6 +477,13 @@ fn a_counterparty_is_masked_where_it_is_read() {
 fn a_row_of_another_account_is_quarantined() {
     let other = json!({"account": {"id": "11111111-2222-4333-8444-555555555555"}});
     assert_eq!(refused(&other), "belongs to another account");
+    // Asked for by its name, it says whose it is.
+    let row = with(pix(), &other).to_string();
+    let alone = transaction(row.as_bytes(), asked()).unwrap();
+    assert_eq!(
+        alone.rows[0].account_vendor_id,
+        "11111111-2222-4333-8444-555555555555"
+    );
     // A listing is of one account, so a row of it need not name it; a row by its name has to.
     for account in [json!({"id": null}), json!(null), json!(ACCOUNT)] {
         let members = json!({ "account": account });
