@@ -1,0 +1,326 @@
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::*;
+
+fn at(text: &str) -> DateTime<Utc> {
+    text.parse().unwrap()
+}
+
+fn input(hints: &Hints, cursor: Cursor) -> PlanInput<'_> {
+    PlanInput {
+        vendor: Vendor::Pluggy,
+        connection: ConnectionId(Uuid::nil()),
+        demand: Demand::Named,
+        asked_at: at("2026-03-01T12:00:00Z"),
+        backfill: None,
+        hints,
+        account: "a",
+        cursor,
+        now: at("2026-03-01T12:00:00Z"),
+    }
+}
+
+fn fresh() -> Cursor {
+    let at = at("2026-03-01T11:00:00Z");
+    Cursor {
+        watermark: Some(at),
+        window_at: Some(at),
+        full_at: Some(at),
+        backfill: None,
+    }
+}
+
+fn hints(events: impl IntoIterator<Item = Hint>) -> Hints {
+    let mut hints = Hints::default();
+    for event in events {
+        hints.merge(event);
+    }
+    hints
+}
+
+#[test]
+fn an_account_that_was_never_read_is_read_whole() {
+    let steps = plan(&input(&Hints::default(), Cursor::default()));
+    assert_eq!(steps, [Step::Full]);
+}
+
+#[test]
+fn new_rows_are_read_from_before_the_watermark_or_from_what_was_told() {
+    let told = |since: &str| {
+        hints([Hint::Created {
+            account: Some("a".to_owned()),
+            since: Some(at(since)),
+        }])
+    };
+    let later = told("2026-03-01T11:59:00Z");
+    assert_eq!(
+        plan(&input(&later, fresh())),
+        [Step::CreatedSince(at("2026-03-01T10:30:00Z"))]
+    );
+    let earlier = told("2026-02-20T00:00:00Z");
+    assert_eq!(
+        plan(&input(&earlier, fresh())),
+        [Step::CreatedSince(at("2026-02-20T00:00:00Z"))]
+    );
+    let elsewhere = hints([Hint::Created {
+        account: Some("b".to_owned()),
+        since: None,
+    }]);
+    assert_eq!(plan(&input(&elsewhere, fresh())), []);
+}
+
+#[test]
+fn named_rows_are_read_by_name_unless_there_are_too_many() {
+    let named = |count: usize| {
+        hints([Hint::Updated {
+            account: None,
+            ids: (0..count).map(|id| format!("{id:05}")).collect(),
+        }])
+    };
+    assert_eq!(
+        plan(&input(&named(2), fresh())),
+        [Step::Named(vec!["00000".to_owned(), "00001".to_owned()])]
+    );
+    let many = named(MANY + 1);
+    assert_eq!(plan(&input(&many, fresh())), [Step::Full]);
+    let few = named(FEW + 1);
+    let belvo = PlanInput {
+        vendor: Vendor::Belvo,
+        ..input(&few, fresh())
+    };
+    assert_eq!(plan(&belvo), [Step::Full]);
+    assert_eq!(few.named_anywhere(Vendor::Belvo), [""; 0]);
+    // Belvo finds a few without their account, so no account is asked for them.
+    let two = named(2);
+    let belvo = PlanInput {
+        vendor: Vendor::Belvo,
+        ..input(&two, fresh())
+    };
+    assert_eq!(plan(&belvo), []);
+    assert_eq!(two.named_anywhere(Vendor::Belvo), ["00000", "00001"]);
+    assert_eq!(two.named_anywhere(Vendor::Pluggy), [""; 0]);
+}
+
+#[test]
+fn the_calendar_asks_for_windows_daily_and_for_everything_weekly() {
+    let none = Hints::default();
+    let day_old = Cursor {
+        window_at: Some(at("2026-02-28T12:00:00Z")),
+        ..fresh()
+    };
+    assert_eq!(
+        plan(&input(&none, day_old)),
+        [Step::Window {
+            from: "2026-02-19".parse().unwrap(),
+            to: "2026-03-02".parse().unwrap(),
+        }]
+    );
+    let week_old = Cursor {
+        full_at: Some(at("2026-02-22T12:00:00Z")),
+        ..day_old
+    };
+    assert_eq!(plan(&input(&none, week_old)), [Step::Full]);
+    assert_eq!(plan(&input(&none, fresh())), []);
+}
+
+#[test]
+fn what_an_earlier_attempt_has_read_is_not_read_again() {
+    let none = Hints::default();
+    let everything = PlanInput {
+        demand: Demand::Everything,
+        ..input(&none, fresh())
+    };
+    assert!(plan(&everything).contains(&Step::Full));
+    let again = PlanInput {
+        asked_at: at("2026-03-01T11:00:00Z"),
+        ..everything
+    };
+    assert!(!plan(&again).contains(&Step::Full));
+}
+
+#[test]
+fn only_what_no_event_asked_for_is_unannounced() {
+    let window = Step::Window {
+        from: "2026-02-19".parse().unwrap(),
+        to: "2026-03-02".parse().unwrap(),
+    };
+    let since = Step::CreatedSince(at("2026-03-01T10:30:00Z"));
+    let named = Step::Named(vec!["1".to_owned()]);
+    let created = |account: Option<&str>| Hint::Created {
+        account: account.map(str::to_owned),
+        since: None,
+    };
+    let many = Hint::Updated {
+        account: Some("a".to_owned()),
+        ids: (0..=FEW).map(|id| id.to_string()).collect(),
+    };
+    let (pluggy, belvo) = (Vendor::Pluggy, Vendor::Belvo);
+    // By each event: what is new, the recent past, everything.
+    for (vendor, event, expected) in [
+        (pluggy, Hint::Source, [false, false, false]),
+        (pluggy, Hint::Window, [false, true, true]),
+        (pluggy, Hint::Full, [false, true, true]),
+        (pluggy, created(None), [true, false, false]),
+        (pluggy, created(Some("a")), [true, false, false]),
+        (pluggy, created(Some("b")), [false, false, false]),
+        (belvo, created(None), [true, true, true]),
+        (pluggy, many.clone(), [false, false, false]),
+        (belvo, many, [false, true, true]),
+    ] {
+        let hints = hints([event.clone()]);
+        let announced =
+            [&since, &window, &Step::Full].map(|step| hints.announce(vendor, "a", step));
+        assert_eq!(announced, expected, "{vendor} {event:?}");
+        assert!(hints.announce(vendor, "a", &named));
+    }
+}
+
+#[test]
+fn days_that_were_asked_for_are_read_once() {
+    let none = Hints::default();
+    let days = |from: &str, to: &str| (from.parse().unwrap(), to.parse().unwrap());
+    let (from, to) = days("2025-06-01", "2025-06-30");
+    let step = Step::Window { from, to };
+    let asked = |cursor| PlanInput {
+        backfill: Some((from, to)),
+        ..input(&none, cursor)
+    };
+    assert_eq!(plan(&asked(fresh())), [step.clone()]);
+    let before = fresh().after(&step, at("2026-03-01T11:59:59Z"));
+    assert_eq!(plan(&asked(before)), [step.clone()]);
+    let read = fresh().after(&step, at("2026-03-01T12:00:00Z"));
+    assert_eq!(plan(&asked(read)), []);
+    assert_eq!(
+        read.window_at,
+        fresh().window_at,
+        "those are not recent days"
+    );
+    let other = PlanInput {
+        backfill: Some(days("2025-06-01", "2025-07-01")),
+        ..input(&none, read)
+    };
+    assert_eq!(plan(&other).len(), 1);
+}
+
+#[test]
+fn what_the_calendar_asks_for_is_done_once_it_was_read() {
+    let none = Hints::default();
+    let old = Cursor {
+        watermark: Some(at("2026-02-01T12:00:00Z")),
+        ..Cursor::default()
+    };
+    let looking = |cursor| PlanInput {
+        demand: Demand::Recent,
+        ..input(&none, cursor)
+    };
+    for full_at in [None, Some(at("2026-02-28T12:00:00Z"))] {
+        let mut cursor = Cursor { full_at, ..old };
+        let steps = plan(&looking(cursor));
+        assert_eq!(steps.len(), 2, "{steps:?}");
+        for step in &steps {
+            cursor = cursor.after(step, at("2026-03-01T12:00:00Z"));
+        }
+        assert_eq!(plan(&looking(cursor)), []);
+    }
+}
+
+#[test]
+fn a_long_listing_is_known_by_its_text() {
+    let window = Step::Window {
+        from: "2026-02-19".parse().unwrap(),
+        to: "2026-03-02".parse().unwrap(),
+    };
+    for step in [window, Step::Full] {
+        let text = step.lasting().unwrap();
+        assert_eq!(Step::of_lasting(&text), Some(step));
+    }
+    for text in ["", "Full", "2026-02-19", "2026-02-19 x"] {
+        assert_eq!(Step::of_lasting(text), None, "{text:?}");
+    }
+}
+
+#[test]
+fn attempts_are_spread_over_some_hours_and_never_closer_than_the_last() {
+    let mut total = TimeDelta::zero();
+    for attempt in 1..MAX_ATTEMPTS {
+        assert!(backoff(attempt, 0) < backoff(attempt, 999));
+        assert!(backoff(attempt, 999) <= backoff(attempt + 1, 999));
+        total += backoff(attempt, 500);
+    }
+    assert!(
+        total > TimeDelta::hours(1) && total < TimeDelta::hours(6),
+        "{total}"
+    );
+}
+
+fn any_hint() -> impl Strategy<Value = Hint> {
+    let account = prop_oneof![
+        Just(None),
+        Just(Some("a".to_owned())),
+        Just(Some("b".to_owned()))
+    ];
+    let ids = proptest::collection::vec("[a-f]{1,2}", 1..5);
+    prop_oneof![
+        Just(Hint::Nothing),
+        Just(Hint::Source),
+        Just(Hint::Window),
+        Just(Hint::Full),
+        (account.clone(), proptest::option::of(0_i64..100_000)).prop_map(|(account, ago)| {
+            Hint::Created {
+                account,
+                since: ago.map(|ago| at("2026-03-01T12:00:00Z") - TimeDelta::seconds(ago)),
+            }
+        }),
+        (account.clone(), ids.clone()).prop_map(|(account, ids)| Hint::Updated { account, ids }),
+        (account, ids).prop_map(|(account, ids)| Hint::Deleted { account, ids }),
+    ]
+}
+
+/// What has to be read at least for `hint` alone is read by `steps` too.
+fn covers(steps: &[Step], hint: &Hint) -> bool {
+    if steps.contains(&Step::Full) {
+        return true;
+    }
+    let mine = |account: &Option<String>| account.as_deref().is_none_or(|one| one == "a");
+    let window = steps.iter().any(|step| matches!(step, Step::Window { .. }));
+    match hint {
+        Hint::Nothing | Hint::Source => true,
+        Hint::Window => window,
+        Hint::Full => false,
+        Hint::Created { account, since } => {
+            let from = since.unwrap_or(at("2026-03-01T11:00:00Z"));
+            !mine(account)
+                || steps
+                    .iter()
+                    .any(|step| matches!(step, Step::CreatedSince(since) if *since <= from))
+        }
+        Hint::Updated { account, ids } | Hint::Deleted { account, ids } => {
+            !mine(account)
+                || steps.iter().any(|step| {
+                    matches!(step, Step::Named(named) if ids.iter().all(|id| named.contains(id)))
+                })
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_plan_covers_every_event_whatever_came_with_it(
+        events in proptest::collection::vec(any_hint(), 0..8),
+    ) {
+        let merged = hints(events.clone());
+        let steps = plan(&input(&merged, fresh()));
+        for event in &events {
+            prop_assert!(covers(&steps, event), "{event:?} is not covered by {steps:?}");
+        }
+    }
+
+    #[test]
+    fn the_order_of_events_does_not_matter(
+        events in proptest::collection::vec(any_hint(), 0..8),
+    ) {
+        let reversed: Vec<Hint> = events.iter().rev().cloned().collect();
+        prop_assert_eq!(hints(events), hints(reversed));
+    }
+}
