@@ -33,6 +33,7 @@ pub use self::{
     deliveries::PruningPlace,
     keys::{KeyUse, RewrapProgress, list_keys, rewrap_keys},
     readiness::{Check, Readiness},
+    transactions::ExportPlace,
     webhook_tokens::MintedToken,
     webhooks::{KnownWebhook, WebhookProof, WebhookSources},
 };

@@ -7,11 +7,20 @@ use super::{App, AppError};
 use crate::{
     domain::{
         caller::Caller,
-        ids::{ConnectionId, TransactionId},
+        ids::{AccountId, ConnectionId, TransactionId},
         transaction::{TransactionRecord, TransactionVersion},
     },
-    storage::{Changes, FeedPosition, Page, PageStart, TransactionFilter},
+    storage::{AccountMerge, Changes, FeedPosition, Page, PageStart, TenantTx, TransactionFilter},
 };
+
+/// Where an export goes on.
+#[derive(Debug)]
+pub enum ExportPlace {
+    /// Behind a row of the tenant's.
+    Row(NaiveDate, Uuid),
+    /// Among the accounts of a connection.
+    Merge(AccountMerge),
+}
 
 impl App {
     /// A page of the tenant's living transactions, or of those of one connection; the newest day
@@ -28,6 +37,57 @@ impl App {
         let Some(connection) = connection else {
             return Ok(tx.list_transactions(filter, start, limit).await?);
         };
+        let accounts = Self::accounts_to_list(&mut tx, connection, filter).await?;
+        let filter = TransactionFilter {
+            accounts: Some(accounts),
+            ..filter.clone()
+        };
+        Ok(tx.list_transactions(&filter, start, limit).await?)
+    }
+
+    /// The next rows of an export, in the order of the list, and where it goes on; `None` after the
+    /// last ones.
+    pub async fn export_transactions(
+        &self,
+        caller: &Caller,
+        connection: Option<ConnectionId>,
+        filter: &TransactionFilter,
+        from: Option<ExportPlace>,
+        limit: u16,
+    ) -> Result<(Vec<TransactionRecord>, Option<ExportPlace>), AppError> {
+        let (mut tx, mut merge) = match (connection, from) {
+            (_, Some(ExportPlace::Merge(merge))) => {
+                (self.0.parts.store.begin(caller.tenant).await?, merge)
+            }
+            (Some(connection), None) => {
+                let mut tx = self.0.parts.store.begin(caller.tenant).await?;
+                let accounts = Self::accounts_to_list(&mut tx, connection, filter).await?;
+                (tx, AccountMerge::new(&accounts))
+            }
+            (_, place) => {
+                let start = match place {
+                    Some(ExportPlace::Row(day, id)) => PageStart::After((day, id)),
+                    _ => PageStart::First,
+                };
+                let page = self
+                    .list_transactions(caller, None, filter, &start, limit)
+                    .await?;
+                let last = page.items.last().filter(|_| page.more_after);
+                let next = last.map(|row| ExportPlace::Row(row.civil_date, row.id.0));
+                return Ok((page.items, next));
+            }
+        };
+        let rows = tx.next_of_accounts(&mut merge, filter, limit).await?;
+        let more = rows.len() == usize::from(limit);
+        Ok((rows, more.then_some(ExportPlace::Merge(merge))))
+    }
+
+    /// The accounts of a connection that a filter leaves.
+    async fn accounts_to_list(
+        tx: &mut TenantTx,
+        connection: ConnectionId,
+        filter: &TransactionFilter,
+    ) -> Result<Vec<AccountId>, AppError> {
         tx.aggregator_connection(connection)
             .await?
             .ok_or(AppError::ConnectionNotFound)?;
@@ -36,11 +96,7 @@ impl App {
         if let Some(wanted) = &filter.accounts {
             accounts.retain(|account| wanted.contains(account));
         }
-        let filter = TransactionFilter {
-            accounts: Some(accounts),
-            ..filter.clone()
-        };
-        Ok(tx.list_transactions(&filter, start, limit).await?)
+        Ok(accounts)
     }
 
     /// One transaction, deleted or not.

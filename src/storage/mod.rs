@@ -45,8 +45,8 @@ pub use self::{
     source_states::SourceVerdicts,
     system::{BrokenChain, StoredTenantKey},
     transactions::{
-        Absence, Absent, Applied, ChangeOp, Changes, FeedPosition, Gone, Known, PageWrite,
-        TransactionFilter,
+        Absence, Absent, AccountMerge, Applied, ChangeOp, Changes, FeedPosition, Gone, Known,
+        PageWrite, TransactionFilter,
     },
     webhook_tokens::NewWebhookToken,
 };

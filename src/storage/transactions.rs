@@ -3,12 +3,14 @@
 mod absence;
 mod changes;
 mod details;
+mod merge;
 mod read;
 mod write;
 
 pub use self::{
     absence::{Absence, Absent, Gone},
     changes::{ChangeOp, Changes, FeedPosition},
+    merge::AccountMerge,
     read::TransactionFilter,
     write::{Applied, Known, PageWrite},
 };

@@ -17,6 +17,7 @@ use self::wire::{
     TransactionVersionList,
 };
 use crate::{
+    app::ExportPlace,
     domain::{
         caller::Caller,
         ids::{AccountId, ConnectionId, TransactionId},
@@ -35,7 +36,7 @@ use crate::{
         parts::{Id, Query, parse_uuid},
         problem::{Code, Problem},
     },
-    storage::{PageStart, TransactionFilter},
+    storage::TransactionFilter,
 };
 
 const LIST: &str = "transactions";
@@ -128,20 +129,18 @@ async fn stream(
     form: Form,
     filter: TransactionFilter,
 ) -> Result<Response, Problem> {
-    export::answer(form, move |from: Option<Key>| {
+    export::answer(form, move |from: Option<ExportPlace>| {
         let (api, caller, filter) = (api.clone(), caller.clone(), filter.clone());
         async move {
-            let mut text = match (form, from) {
+            let mut text = match (form, &from) {
                 (Form::Table, None) => table::header(),
                 _ => String::new(),
             };
-            let start = from.map_or(PageStart::First, PageStart::After);
-            let page = api
+            let (records, next) = api
                 .app()
-                .list_transactions(&caller, connection, &filter, &start, BATCH)
+                .export_transactions(&caller, connection, &filter, from, BATCH)
                 .await?;
-            let next = page.items.last().map(key).filter(|_| page.more_after);
-            for record in page.items {
+            for record in records {
                 match form {
                     Form::Table => text.push_str(&table::record(&record)),
                     Form::Page | Form::Lines => {

@@ -570,3 +570,79 @@ async fn another_tenant_sees_none_of_it_in_any_form() {
         .await
         .expect_problem(404, "MTCH-0005");
 }
+
+/// However the rows are spread, and however many accounts there are.
+#[tokio::test]
+async fn an_export_of_many_accounts_reads_each_row_once_and_in_the_order_of_the_list() {
+    let app = TestApp::start().await;
+    let ledger = Ledger::open(&app).await;
+    let accounts: Vec<_> = (0..150).map(|n| account(&format!("a-{n}"))).collect();
+    let mut tx = ledger.tx().await;
+    tx.upsert_accounts(ledger.connection, &accounts, noon(), &OsRandom)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    // Most have a few rows of long ago, some have none, and one has nearly all, of late.
+    app.execute(&format!(
+        "INSERT INTO transactions
+             (tenant_id, connection_id, account_id, id, pull_id, date, first_seen_at, updated_at,
+              civil_date, vendor_id, direction, status, amount, currency, description, details,
+              content_hash)
+         SELECT '{}', '{}', a.id, gen_random_uuid(), gen_random_uuid(), now(), now(), now(),
+                CASE a.vendor_id WHEN 'a-0' THEN '2026-02-28' ELSE '2025-06-01' END::date - n % 40,
+                a.vendor_id || '/' || n, 'debit', 'posted', -1, 'BRL', 'Loja', '{{}}',
+                decode(repeat('00', 16), 'hex')
+         FROM accounts a, generate_series(1, 3000) AS n
+         WHERE n <= CASE WHEN a.vendor_id = 'a-0' THEN 3000 WHEN a.vendor_id LIKE '%7' THEN 0
+                         ELSE 40 END",
+        app.tenant, ledger.connection,
+    ))
+    .await;
+    let path = of_connection(&ledger, "transactions");
+    let expected: Vec<String> = app
+        .column("SELECT id::text FROM transactions ORDER BY civil_date DESC, id DESC")
+        .await;
+    assert!(expected.len() > 8_000);
+    let export = async |path: &str| {
+        let answer = get_as(&app.client(), path, "application/x-ndjson").await;
+        assert_eq!(answer.status, 200);
+        String::from_utf8(answer.body).unwrap()
+    };
+    let lines = export(&path).await;
+    let told: Vec<String> = lines
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<Value>(line).unwrap()["id"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        })
+        .collect();
+    assert!(
+        told == expected,
+        "{} rows of {}",
+        told.len(),
+        expected.len()
+    );
+    let pending = export(&format!("{path}?status=pending")).await;
+    assert_eq!(pending, "");
+    let days = format!("{path}?dateFrom=2025-05-31&dateTo=2025-06-01");
+    let some = export(&days).await;
+    assert!((100..400).contains(&some.lines().count()));
+
+    // A session hands in its counts when it ends.
+    app.close_database().await;
+    let sessions = "SELECT pid FROM pg_stat_activity
+                    WHERE datname = current_database() AND application_name = 'matcher-discovery'";
+    while !app.column::<i32>(sessions).await.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let read: Vec<i64> = app
+        .column(
+            "SELECT sum(idx_tup_fetch)::bigint FROM pg_stat_user_tables
+             WHERE relname = 'transactions'",
+        )
+        .await;
+    let rows = i64::try_from(expected.len()).unwrap();
+    assert!(read[0] < rows * 3, "{} were read of {rows}", read[0]);
+}
