@@ -186,9 +186,9 @@ fn days_that_were_asked_for_are_read_once() {
         backfill: Some((from, to)),
         ..input(&none, cursor)
     };
-    assert_eq!(plan(&asked(fresh())), [step.clone()]);
+    assert_eq!(plan(&asked(fresh())), std::slice::from_ref(&step));
     let before = fresh().after(&step, at("2026-03-01T11:59:59Z"));
-    assert_eq!(plan(&asked(before)), [step.clone()]);
+    assert_eq!(plan(&asked(before)), std::slice::from_ref(&step));
     let read = fresh().after(&step, at("2026-03-01T12:00:00Z"));
     assert_eq!(plan(&asked(read)), []);
     assert_eq!(

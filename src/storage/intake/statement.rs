@@ -49,8 +49,7 @@ pub(super) async fn write(
     connection: &mut PgConnection,
     deliveries: impl Iterator<Item = &NewDelivery>,
 ) -> Result<Fresh, Error> {
-    let mut seen = HashSet::new();
-    let rows = Columns::of(deliveries.filter(|one| seen.insert((one.tenant, one.id))));
+    let rows = Columns::of(deliveries);
     let written = sqlx::query_scalar!(
         r#"WITH told AS MATERIALIZED (
                SELECT t.*, (SELECT d.received_at FROM deliveries d
@@ -222,9 +221,11 @@ struct Columns<'a> {
 }
 
 impl<'a> Columns<'a> {
+    /// Of those that come twice, the first.
     fn of(deliveries: impl Iterator<Item = &'a NewDelivery>) -> Self {
         let mut columns = Self::default();
-        for delivery in deliveries {
+        let mut seen = HashSet::new();
+        for delivery in deliveries.filter(|one| seen.insert((one.tenant, one.id))) {
             columns.tenants.push(delivery.tenant.0);
             columns.ids.push(delivery.id.0);
             columns.connections.push(delivery.connection.0);

@@ -156,8 +156,8 @@ async fn a_place_that_is_lost_or_old_is_not_gone_on_from() {
         assert_eq!(pull["state"], "succeeded", "{vendor} {how}: {pull:#}");
         house.expect_truth(vendor, how).await;
         let query = format!("SELECT full_at FROM cursors WHERE account_id = '{account}'");
-        let begun: Vec<DateTime<Utc>> = house.app.column(&query).await;
-        assert_eq!(begun, [began], "{vendor} {how}: it was begun anew");
+        let read: Vec<DateTime<Utc>> = house.app.column(&query).await;
+        assert_eq!(read, [began], "{vendor} {how}: it was begun anew");
     }
 }
 

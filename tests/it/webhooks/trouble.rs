@@ -202,9 +202,10 @@ async fn however_many_pulls_are_held_the_other_webhooks_wait_for_one_lock_only()
     let ids: Vec<ConnectionId> = batch.iter().map(|one| one.connection).collect();
     let answers = join_all(batch.into_iter().map(|one| intake.accept(one))).await;
     for (id, answer) in ids.iter().zip(answers) {
-        let expected = match held.contains(id) {
-            true => Err(NotTaken::Refused),
-            false => Ok(Accepted { duplicate: false }),
+        let expected = if held.contains(id) {
+            Err(NotTaken::Refused)
+        } else {
+            Ok(Accepted { duplicate: false })
         };
         assert_eq!(answer, expected);
     }
