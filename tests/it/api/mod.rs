@@ -5,6 +5,6 @@ mod aggregator_connections_input;
 mod connection_health;
 mod connector_types;
 mod operations;
-mod transaction_changes;
+pub(crate) mod transaction_changes;
 mod transactions;
 mod webhook_tokens;
