@@ -6,6 +6,7 @@
 //! to be. `PROPTEST_CASES` says how many courses are tried.
 
 mod check;
+mod faults;
 mod feed;
 mod step;
 mod truth;

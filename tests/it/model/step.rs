@@ -155,6 +155,10 @@ pub(super) enum Amid {
     TakeOver,
     /// The worker is gone for good.
     Die,
+    /// The vendor can no longer read the bank, just now.
+    Trouble(Trouble),
+    /// The vendor forgets the item or link.
+    Forget,
 }
 
 fn vendor() -> impl Strategy<Value = Vendor> {
@@ -235,6 +239,7 @@ fn amid() -> impl Strategy<Value = Amid> {
         1 => Just(Amid::Cancel),
         2 => Just(Amid::TakeOver),
         1 => Just(Amid::Die),
+        1 => trouble().prop_map(Amid::Trouble),
     ]
 }
 

@@ -58,6 +58,8 @@ pub(super) struct Side {
     pub(super) truth: Truth,
     /// Whether the vendor can't read the bank.
     troubled: bool,
+    /// Whether the vendor forgot the item or link.
+    forgotten: bool,
     /// Whether something happened of which no webhook can be expected to tell.
     pub(super) unsure: bool,
 }
@@ -122,6 +124,7 @@ impl World {
                 receiver: url.trim_start_matches("http://discovery.test").to_owned(),
                 truth: Truth::new(vendor),
                 troubled: false,
+                forgotten: false,
                 unsure: false,
             };
             sides.insert(vendor, side);
@@ -202,6 +205,9 @@ impl World {
 
     /// Takes in what the vendor has now, and the webhooks that it sent meanwhile.
     async fn look(&mut self, vendor: Vendor) {
+        if self.sides[&vendor].forgotten {
+            return;
+        }
         let path = format!("/_control/{}/rows", vendor.name());
         let rows = self.vendors.control().get(&path).await.expect(200);
         let now = self.now();
@@ -393,6 +399,17 @@ impl World {
         };
         self.happens(vendor, scenario, &json!({})).await;
         self.side(vendor).troubled = true;
+        self.side(vendor).unsure = true;
+    }
+
+    /// From now on the vendor has nothing to tell; what we have is all there is.
+    async fn forget(&mut self, vendor: Vendor) {
+        let scenario = match vendor {
+            Vendor::Pluggy => "item-deleted",
+            Vendor::Belvo => "link-deleted",
+        };
+        self.happens(vendor, scenario, &json!({})).await;
+        self.side(vendor).forgotten = true;
         self.side(vendor).unsure = true;
     }
 
@@ -590,6 +607,8 @@ impl World {
                 work_off(self.app.app()).await.unwrap();
             }
             Amid::Die => {}
+            Amid::Trouble(trouble) => self.trouble(vendor, *trouble).await,
+            Amid::Forget => self.forget(vendor).await,
         }
     }
 
@@ -649,11 +668,19 @@ impl World {
         }
     }
 
+    /// We have what the vendor has.
+    pub(super) async fn expect_truth(&self, vendor: Vendor) {
+        let side = &self.sides[&vendor];
+        let stored = Stored::read(&self.app, side).await;
+        check::same(side, &stored, "all of it");
+    }
+
     /// Lets everything go well for long enough, and expects that all are of one mind.
     pub(super) async fn end(mut self) {
-        self.flying.clear();
+        // What is still on its way is lost, so that only looking finds it.
         for vendor in Vendor::BOTH {
             self.recover(vendor).await;
+            self.side(vendor).unsure = true;
         }
         self.flying.clear();
         // Two listings of everything have to agree on what is gone.
