@@ -11,7 +11,7 @@ use matcher_discovery::{
         random::OsRandom,
         transaction::{Direction, References, Transaction, TransactionStatus},
     },
-    storage::{Absence, Absent, Applied, Gone, PageWrite, Store, TenantTx},
+    storage::{Absence, Absent, Applied, ChangeOp, FeedPosition, Gone, PageWrite, Store, TenantTx},
 };
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection as _};
@@ -443,6 +443,58 @@ async fn a_row_told_anew_under_another_name_replaces_the_deleted_one() {
     later[0].description = "Padaria 2".to_owned();
     ledger.apply(4, &later).await;
     assert_eq!(ledger.link(4).await, 0);
+}
+
+#[tokio::test]
+async fn a_row_that_lives_again_was_not_replaced() {
+    let app = TestApp::start().await;
+    let ledger = Ledger::open(&app).await;
+    let old = rows(&["1", "2"]);
+    ledger.apply(1, &old).await;
+    let mut new = rows(&["3", "4"]);
+    for (new, old) in new.iter_mut().zip(&old) {
+        new.description.clone_from(&old.description);
+    }
+    ledger.delete(2, &["1", "2"]).await;
+    ledger.apply(3, &new).await;
+    assert_eq!(ledger.link(3).await, 2);
+    let mut tx = ledger.tx().await;
+    let read = tx.transaction_changes(&FeedPosition::default(), 100).await;
+    let read = read.unwrap().next;
+    drop(tx);
+
+    // One of the deleted rows comes back.
+    assert_eq!(ledger.apply(4, &old[..1]).await, applied(0, 0, 0, 1));
+    let living = "CASE WHEN deleted_at IS NULL THEN 'lives' ELSE 'gone' END";
+    assert_eq!(
+        by_name(&app, living).await,
+        ["1 lives", "2 gone", "3 lives", "4 lives"]
+    );
+    let replaced = "SELECT o.vendor_id FROM transactions o WHERE o.id = transactions.replaces_id";
+    assert_eq!(by_name(&app, replaced).await, ["1 -", "2 -", "3 -", "4 2"]);
+    let mut tx = ledger.tx().await;
+    let changes = tx.transaction_changes(&read, 100).await.unwrap();
+    let mut told: Vec<_> = changes
+        .items
+        .iter()
+        .map(|(op, one)| (one.vendor_id.as_str(), *op, one.replaces_id))
+        .collect();
+    told.sort_unstable_by_key(|(name, ..)| *name);
+    assert_eq!(
+        told,
+        [
+            ("1", ChangeOp::Added, None),
+            ("3", ChangeOp::Modified, None)
+        ]
+    );
+    drop(tx);
+    // What it was said to be is in its versions.
+    assert_eq!(by_name(&app, "version").await[2..], ["3 3", "4 2"]);
+    assert_eq!(
+        ledger.link(5).await,
+        0,
+        "nothing is left that 3 could replace"
+    );
 }
 
 #[tokio::test]

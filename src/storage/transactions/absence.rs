@@ -157,6 +157,34 @@ impl TenantTx {
         Ok(done.rows_affected())
     }
 
+    /// Undoes the links to those of these rows that live: what lives again was not replaced. Answers
+    /// how many.
+    pub(super) async fn unlink_living(
+        &mut self,
+        connection: ConnectionId,
+        vendor_ids: &[&str],
+        pull: PullId,
+        now: DateTime<Utc>,
+    ) -> Result<u64, StorageError> {
+        let done = sqlx::query!(
+            "UPDATE transactions n
+             SET replaces_id = NULL, updated_at = $4, pull_id = $5, version = n.version + 1,
+                 changed_xid = pg_current_xact_id()
+             FROM transactions o
+             WHERE o.tenant_id = $1 AND o.connection_id = $2 AND o.vendor_id = ANY ($3)
+               AND o.deleted_at IS NULL
+               AND n.tenant_id = $1 AND n.replaces_id = o.id",
+            self.tenant.0,
+            connection.0,
+            vendor_ids as &[&str],
+            now,
+            pull.0
+        )
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(done.rows_affected())
+    }
+
     /// Links rows that an account got to rows that it lost within the last day, where they are the
     /// same movement told anew; answers how many.
     pub async fn link_replacements(

@@ -193,6 +193,14 @@ impl TenantTx {
         if !differing.is_empty() {
             applied = self.write_rows(page, &differing).await?;
         }
+        if applied.revived > 0 {
+            let names: Vec<&str> = differing
+                .iter()
+                .map(|(row, _)| row.vendor_id.as_str())
+                .collect();
+            self.unlink_living(page.connection, &names, page.pull, page.now)
+                .await?;
+        }
         let written = applied.inserted + applied.updated + applied.revived;
         applied.unchanged = (rows.len() as u64).saturating_sub(written);
         for name in found {
