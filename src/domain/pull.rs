@@ -247,6 +247,21 @@ impl Hints {
         }
     }
 
+    /// Takes in what others say as well.
+    pub fn absorb(&mut self, others: Self) {
+        self.full |= others.full;
+        self.window |= others.window;
+        for (account, since) in others.created {
+            self.merge(Hint::Created { account, since });
+        }
+        for (account, ids) in others.named {
+            self.named.entry(account).or_default().extend(ids);
+        }
+        for (account, ids) in others.deleted {
+            self.deleted.entry(account).or_default().extend(ids);
+        }
+    }
+
     /// When the new rows of `account` were taken in, if an event told of any.
     fn created_since(&self, account: &str, watermark: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let told = [None, Some(account.to_owned())];
@@ -460,6 +475,35 @@ mod tests {
             hints.merge(event);
         }
         hints
+    }
+
+    #[test]
+    fn hints_that_are_absorbed_say_what_they_said_apart() {
+        let events = [
+            Hint::Created {
+                account: None,
+                since: Some(at("2026-03-01T10:00:00Z")),
+            },
+            Hint::Created {
+                account: None,
+                since: Some(at("2026-03-01T09:00:00Z")),
+            },
+            Hint::Updated {
+                account: Some("a".to_owned()),
+                ids: vec!["1".to_owned()],
+            },
+            Hint::Deleted {
+                account: Some("a".to_owned()),
+                ids: vec!["2".to_owned()],
+            },
+            Hint::Window,
+            Hint::Full,
+        ];
+        let mut absorbed = Hints::default();
+        for event in events.clone() {
+            absorbed.absorb(hints([event]));
+        }
+        assert_eq!(absorbed, hints(events));
     }
 
     #[test]

@@ -8,8 +8,10 @@
 mod check;
 mod faults;
 mod feed;
+mod replays;
 mod step;
 mod truth;
+mod vendors;
 mod world;
 
 use proptest::{

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use super::{
     check::{self, Stored},
     feed::Replica,
-    step::{Amid, Edit, Fault, Hold, Kind, Order, Place, Step, Trouble, Vendor},
+    step::{Amid, Fault, Hold, Kind, Order, Place, Step, Vendor},
     truth::Truth,
 };
 use crate::{
@@ -57,9 +57,9 @@ pub(super) struct Side {
     receiver: String,
     pub(super) truth: Truth,
     /// Whether the vendor can't read the bank.
-    troubled: bool,
+    pub(super) troubled: bool,
     /// Whether the vendor forgot the item or link.
-    forgotten: bool,
+    pub(super) forgotten: bool,
     /// Whether something happened of which no webhook can be expected to tell.
     pub(super) unsure: bool,
 }
@@ -72,7 +72,7 @@ impl Side {
 
 pub(super) struct World {
     pub(super) app: TestApp,
-    vendors: Vendors,
+    pub(super) vendors: Vendors,
     pub(super) client: Client,
     pub(super) sides: BTreeMap<Vendor, Side>,
     /// The webhooks on their way.
@@ -156,7 +156,7 @@ impl World {
         self.app.clock.now()
     }
 
-    fn side(&mut self, vendor: Vendor) -> &mut Side {
+    pub(super) fn side(&mut self, vendor: Vendor) -> &mut Side {
         self.sides.get_mut(&vendor).unwrap()
     }
 
@@ -186,7 +186,7 @@ impl World {
                 .advance(TimeDelta::minutes((*minutes).into())),
             Step::Work => self.work().await,
             Step::WorkThrough(fault) => self.work_through(*fault).await,
-            Step::WorkAmid(hold, amid) => self.work_amid(*hold, amid).await,
+            Step::WorkAmid(hold, amid) => Box::pin(self.work_amid(*hold, amid)).await,
             Step::Trouble(vendor, trouble) => self.trouble(*vendor, *trouble).await,
             Step::Recover(vendor) => self.recover(*vendor).await,
             Step::Ask(vendor, days) => self.ask(*vendor, *days).await,
@@ -198,228 +198,6 @@ impl World {
             }
             Step::Remember => self.remembered = self.replica.clone(),
             Step::FallBack => self.replica = self.remembered.clone(),
-        }
-    }
-
-    // ---- what vendors do ----
-
-    /// Takes in what the vendor has now, and the webhooks that it sent meanwhile.
-    async fn look(&mut self, vendor: Vendor) {
-        if self.sides[&vendor].forgotten {
-            return;
-        }
-        let path = format!("/_control/{}/rows", vendor.name());
-        let rows = self.vendors.control().get(&path).await.expect(200);
-        let now = self.now();
-        self.side(vendor)
-            .truth
-            .observe(rows["rows"].as_array().unwrap(), now);
-    }
-
-    /// Puts what a change answered on its way.
-    fn fly(&mut self, vendor: Vendor, told: &Value) {
-        for notice in told["notices"].as_array().unwrap() {
-            self.flying.push((vendor, notice["body"].clone()));
-        }
-    }
-
-    async fn happens(&mut self, vendor: Vendor, scenario: &str, params: &Value) {
-        let told = self.vendors.scenario(vendor.name(), scenario, params).await;
-        self.fly(vendor, &told);
-    }
-
-    async fn add(&mut self, vendor: Vendor, params: &Value) {
-        let path = format!("/_control/{}/rows", vendor.name());
-        let told = self.vendors.control().post(&path, params).await.expect(200);
-        self.fly(vendor, &told);
-    }
-
-    pub(super) async fn edit(&mut self, vendor: Vendor, edit: &Edit) {
-        if self.sides[&vendor].troubled {
-            // It can't read the bank, so it knows of nothing new.
-            return;
-        }
-        let now = self.now();
-        let truth = &self.sides[&vendor].truth;
-        let pick = |which: usize, pending: bool| {
-            let rows = truth.editable(now, pending);
-            (!rows.is_empty()).then(|| rows[which % rows.len()].clone())
-        };
-        let (row, account) = match vendor {
-            Vendor::Pluggy => ("transactionId", "accountId"),
-            Vendor::Belvo => ("row", "account"),
-        };
-        match edit {
-            Edit::Add {
-                account: which,
-                days,
-                pending,
-                cents,
-                told,
-            } => {
-                let accounts = truth.accounts();
-                let chosen = &accounts[which % accounts.len()];
-                let day = now - Days::new(u64::from(*days));
-                let fields = match vendor {
-                    Vendor::Pluggy => json!({
-                        "date": day.format("%Y-%m-%dT%H:%M:%S.000Z").to_string(),
-                        "description": format!("LOJA {}", cents % 7),
-                        "amount": money(-i64::from(*cents)), "type": "DEBIT",
-                        "status": if *pending { "PENDING" } else { "POSTED" },
-                    }),
-                    Vendor::Belvo => json!({
-                        "value_date": day.date_naive(),
-                        "description": format!("LOJA {}", cents % 7),
-                        "amount": money(i64::from(*cents)), "type": "OUTFLOW",
-                        "status": if *pending { "PENDING" } else { "PROCESSED" },
-                    }),
-                };
-                let flying = self.flying.len();
-                self.add(vendor, &json!({ account: chosen, "rows": [fields] }))
-                    .await;
-                if !told {
-                    self.flying.truncate(flying);
-                    self.side(vendor).unsure = true;
-                }
-            }
-            Edit::Twin(which) => {
-                if let Some(name) = pick(*which, false) {
-                    let fields = self.sides[&vendor].truth.raw[&name].clone();
-                    self.add_anew(vendor, fields, &[]).await;
-                }
-            }
-            Edit::Amount(which, more) => {
-                if let Some(name) = pick(*which, false) {
-                    let cents = truth.living[&name].cents.abs() + i64::from(*more);
-                    let params = match vendor {
-                        Vendor::Pluggy => json!({ row: name, "cents": more }),
-                        Vendor::Belvo => json!({ row: name, "amount": money(cents) }),
-                    };
-                    self.happens(vendor, "edit-amount", &params).await;
-                }
-            }
-            Edit::Text(which, word) => {
-                if let Some(name) = pick(*which, false) {
-                    let params = json!({ row: name, "description": format!("PADARIA {word}") });
-                    self.happens(vendor, "edit-description", &params).await;
-                }
-            }
-            Edit::Post(which) => {
-                if let Some(name) = pick(*which, true) {
-                    match vendor {
-                        Vendor::Pluggy => {
-                            let params = json!({ row: name });
-                            self.happens(vendor, "pending-posts-same-id", &params).await;
-                        }
-                        Vendor::Belvo => {
-                            self.happens(vendor, "pending-processed", &json!({})).await;
-                        }
-                    }
-                }
-            }
-            Edit::Recreate(which) => {
-                if let Some(name) = pick(*which, false) {
-                    let fields = truth.raw[&name].clone();
-                    let settled = match vendor {
-                        Vendor::Pluggy => "POSTED",
-                        Vendor::Belvo => "PROCESSED",
-                    };
-                    let params = json!({ row: name });
-                    self.happens(vendor, "delete-row", &params).await;
-                    self.add_anew(vendor, fields, &[("status", settled)]).await;
-                }
-            }
-            Edit::Delete(which) => {
-                if let Some(name) = pick(*which, false) {
-                    let params = json!({ row: name });
-                    self.happens(vendor, "delete-row", &params).await;
-                }
-            }
-            Edit::Revive { which, as_new } => {
-                let gone = &truth.gone;
-                if let Some(latest) = gone.len().checked_sub(1 + which % gone.len().max(1)) {
-                    let (_, mut fields) = gone[latest].clone();
-                    let account = json!({ account: fields[account] });
-                    match vendor {
-                        Vendor::Pluggy if *as_new => {
-                            let now = now.format("%Y-%m-%dT%H:%M:%S.000Z").to_string();
-                            fields["createdAt"] = json!(now);
-                        }
-                        // No listing of what is new holds it.
-                        Vendor::Pluggy => self.side(vendor).unsure = true,
-                        Vendor::Belvo => drop(fields.as_object_mut().unwrap().remove("account")),
-                    }
-                    let mut params = account;
-                    params["rows"] = json!([fields]);
-                    self.add(vendor, &params).await;
-                }
-            }
-            Edit::Sync => match vendor {
-                Vendor::Pluggy => {
-                    self.happens(vendor, "daily-sync", &json!({"rows": 1}))
-                        .await
-                }
-                Vendor::Belvo => {
-                    let params = json!({"count": 2, "late": 1});
-                    self.happens(vendor, "daily-refresh", &params).await;
-                }
-            },
-        }
-        self.look(vendor).await;
-    }
-
-    /// Adds a row like another one, under a new name.
-    async fn add_anew(&mut self, vendor: Vendor, mut fields: Value, but: &[(&str, &str)]) {
-        let account = match vendor {
-            Vendor::Pluggy => "accountId",
-            Vendor::Belvo => "account",
-        };
-        let members = fields.as_object_mut().unwrap();
-        let mut params = json!({ account: members.remove(account) });
-        for own in ["id", "createdAt", "internal_identification", "providerId"] {
-            members.remove(own);
-        }
-        for (name, value) in but {
-            members.insert((*name).to_owned(), json!(value));
-        }
-        params["rows"] = json!([fields]);
-        self.add(vendor, &params).await;
-    }
-
-    async fn trouble(&mut self, vendor: Vendor, trouble: Trouble) {
-        let scenario = match (vendor, trouble) {
-            (Vendor::Pluggy, Trouble::Login) => "login-error",
-            (Vendor::Pluggy, Trouble::Outdated) => "outdated",
-            (Vendor::Pluggy, Trouble::Partial) => "partial-success",
-            (Vendor::Pluggy, Trouble::Waiting) => "waiting-user",
-            (Vendor::Pluggy, Trouble::Consent) => "consent-revoked",
-            (Vendor::Belvo, Trouble::Consent) => "consent-expired",
-            (Vendor::Belvo, Trouble::Waiting) => "token-required",
-            (Vendor::Belvo, _) => "link-invalid",
-        };
-        self.happens(vendor, scenario, &json!({})).await;
-        self.side(vendor).troubled = true;
-        self.side(vendor).unsure = true;
-    }
-
-    /// From now on the vendor has nothing to tell; what we have is all there is.
-    async fn forget(&mut self, vendor: Vendor) {
-        let scenario = match vendor {
-            Vendor::Pluggy => "item-deleted",
-            Vendor::Belvo => "link-deleted",
-        };
-        self.happens(vendor, scenario, &json!({})).await;
-        self.side(vendor).forgotten = true;
-        self.side(vendor).unsure = true;
-    }
-
-    async fn recover(&mut self, vendor: Vendor) {
-        if std::mem::take(&mut self.side(vendor).troubled) {
-            let scenario = match vendor {
-                Vendor::Pluggy => "item-recovers",
-                Vendor::Belvo => "link-recovers",
-            };
-            self.happens(vendor, scenario, &json!({})).await;
         }
     }
 
@@ -636,19 +414,18 @@ impl World {
             let stored = Stored::read(&self.app, &self.sides[&vendor]).await;
             check::possible(&self.sides[&vendor], &stored);
             let pulls = self.pulls(vendor).await;
-            if let Some(ended) = pulls
+            let ended = pulls
                 .iter()
-                .find(|one| one["state"] == "succeeded" || one["state"] == "failed")
-                && ended["state"] == "failed"
-            {
+                .find(|one| one["state"] == "succeeded" || one["state"] == "failed");
+            let failed = ended.filter(|ended| ended["state"] == "failed");
+            if let Some(failed) = failed {
                 let status = self.status(vendor).await;
                 assert_eq!(status["data"]["verdict"], "failing", "{status:#}");
-                assert_eq!(status["data"]["reason"], ended["error"]["class"]);
-                // What it was asked for is asked for again by the calendar.
-                self.side(vendor).unsure = true;
+                assert_eq!(status["data"]["reason"], failed["error"]["class"]);
             }
             let live = ["queued", "running", "retrying"];
             let quiet = !died
+                && failed.is_none()
                 && !self.flying.iter().any(|(of, _)| *of == vendor)
                 && pulls
                     .iter()
@@ -709,11 +486,4 @@ impl World {
             assert_eq!(held, living, "what the feed told is what there is");
         }
     }
-}
-
-/// An exact number of JSON.
-fn money(cents: i64) -> Value {
-    let sign = if cents < 0 { "-" } else { "" };
-    let cents = cents.unsigned_abs();
-    serde_json::from_str(&format!("{sign}{}.{:02}", cents / 100, cents % 100)).unwrap()
 }
