@@ -55,7 +55,7 @@ proptest! {
 fn cases() -> u32 {
     match Config::default().cases {
         // Nobody said anything.
-        256 => 20,
+        256 => 16,
         wanted => wanted,
     }
 }
