@@ -18,11 +18,14 @@ use crate::{
     domain::{
         connection::AggregatorConnection,
         ids::{ConnectionId, TenantId, new_uuid},
-        pull::{Hints, MAX_ATTEMPTS, Progress, PullFailure, PullReason, backoff, jitter},
+        pull::{
+            Hints, MAX_ATTEMPTS, Progress, Pull, PullFailure, PullReason, PullState, backoff,
+            jitter,
+        },
         random,
     },
-    storage::{ClaimedPull, Ending, Lease, PullSignal, StorageError, TenantTx},
-    vendors::{Access, Disposition, VendorError, budget::Share},
+    storage::{ClaimedPull, Ending, Lease, PageStart, PullSignal, StorageError, TenantTx},
+    vendors::{Access, Disposition, ErrorKind, VendorError, budget::Share},
 };
 
 /// How long a worker may give no sign of life.
@@ -40,6 +43,9 @@ const GRACE: Duration = Duration::from_secs(2);
 const SWEEP_AGAIN: TimeDelta = TimeDelta::minutes(10);
 /// How long a connection rests between two looks that nobody asked for.
 pub(super) const SWEEP_EVERY: TimeDelta = TimeDelta::hours(24);
+
+/// How many of a connection's latest pulls are looked through for what is still to be done.
+const INHERITED: u16 = 50;
 
 /// Why an attempt ended early.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +75,7 @@ impl From<StorageError> for Stop {
 
 /// What is known before the vendor is asked.
 struct Loaded {
+    claimed: ClaimedPull,
     connection: AggregatorConnection,
     access: Access,
     hints: Hints,
@@ -143,11 +150,11 @@ impl App {
         claimed: ClaimedPull,
         stopping: &CancellationToken,
     ) -> Result<(), Stop> {
-        let loaded = self.load(&claimed).await?;
+        let loaded = self.load(claimed).await?;
         let aggregator = self.aggregator(loaded.connection.vendor)?;
         let attempt = Attempt {
             app: self,
-            claimed,
+            claimed: loaded.claimed,
             aggregator: &**aggregator,
             access: loaded.access,
             connection: loaded.connection,
@@ -158,18 +165,20 @@ impl App {
         attempt.read_all().await
     }
 
-    async fn load(&self, claimed: &ClaimedPull) -> Result<Loaded, Stop> {
+    async fn load(&self, mut claimed: ClaimedPull) -> Result<Loaded, Stop> {
         let mut tx = self.0.parts.store.begin(claimed.tenant).await?;
         let stored = tx
             .access_to_connection(claimed.connection)
             .await?
             .ok_or(Stop::NoConnection)?;
-        let hints = tx
+        let mut hints = tx
             .hints_of_pull(claimed.connection, claimed.lease.pull)
             .await?;
+        inherit(&mut tx, &mut claimed, &mut hints).await?;
         drop(tx);
         let access = self.access_to(claimed.tenant, &stored)??;
         Ok(Loaded {
+            claimed,
             connection: stored.connection,
             access: Access {
                 patience: PATIENCE,
@@ -404,6 +413,41 @@ impl App {
 async fn out_of_time(stopping: &CancellationToken) {
     stopping.cancelled().await;
     tokio::time::sleep(GRACE).await;
+}
+
+/// What failed since the last success is still to be done: whoever comes next does it as well, or
+/// only the calendar would, under a status that says that all is well.
+async fn inherit(
+    tx: &mut TenantTx,
+    claimed: &mut ClaimedPull,
+    hints: &mut Hints,
+) -> Result<(), StorageError> {
+    let latest = tx
+        .list_pulls(claimed.connection, &PageStart::First, INHERITED)
+        .await?;
+    let failed = latest
+        .items
+        .iter()
+        .take_while(|pull| pull.state != PullState::Succeeded)
+        .filter(|pull| pull.state == PullState::Failed && !asked_for_the_impossible(pull));
+    for pull in failed {
+        hints.absorb(tx.hints_of_pull(claimed.connection, pull.id).await?);
+        claimed.demand = claimed.demand.max(pull.reason.demand());
+        claimed.asked_at = claimed
+            .asked_at
+            .max(pull.finished_at.unwrap_or(pull.created_at));
+        claimed.window = match (claimed.window, pull.window) {
+            (Some(ours), Some(theirs)) => Some((ours.0.min(theirs.0), ours.1.max(theirs.1))),
+            (ours, theirs) => ours.or(theirs),
+        };
+    }
+    Ok(())
+}
+
+/// Whether the pull failed by what it was asked for, which would make the next one fail as well.
+fn asked_for_the_impossible(pull: &Pull) -> bool {
+    let class = pull.failure.as_ref().map(|failure| failure.class.as_str());
+    class == Some(ErrorKind::WrongRequest.class())
 }
 
 /// How long the vendor wants to be left alone.

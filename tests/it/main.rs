@@ -17,6 +17,7 @@ mod layering;
 mod list_cost;
 mod local;
 mod migrations;
+mod model;
 mod openapi;
 mod pulls;
 mod rows;

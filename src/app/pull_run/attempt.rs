@@ -59,6 +59,13 @@ impl Listed {
     fn is_whole(&self) -> bool {
         !self.drifted && !self.continued
     }
+
+    /// Whether what did not come is gone. What is said to be gone and does not come is, whatever else
+    /// goes on; what is missing from a listing is gone only if the listing is whole and up to date.
+    fn proves_absence(&self, step: &Step, report: &SourceReport) -> bool {
+        let is_told = matches!(step, Step::Named(_)) && report.state.is_usable();
+        is_told || report.transactions_current && self.is_whole()
+    }
 }
 
 impl Attempt<'_> {
@@ -216,11 +223,13 @@ impl Attempt<'_> {
     ) -> Result<Cursor, Stop> {
         let listed = self.read_listing(account, step, unfinished).await?;
         let mut progress = Progress::default();
+        let mut proves = listed.proves_absence(step, report);
+        if proves && self.lacks_rows(account, step, &listed).await? {
+            // When a consent goes while it is listed, the rest of the pages is empty.
+            proves = listed.proves_absence(step, &self.look_at_source().await?);
+        }
         let mut tx = self.begin().await?;
-        // What is said to be gone and does not come is, whatever else goes on; what is missing
-        // from a listing is gone only if the listing is whole and up to date.
-        let is_told = matches!(step, Step::Named(_)) && report.state.is_usable();
-        if is_told || report.transactions_current && listed.is_whole() {
+        if proves {
             progress.deleted = self.settle_absence(&mut tx, account, step, &listed).await?;
         }
         let vendor = self.connection.vendor;
@@ -408,6 +417,23 @@ impl Attempt<'_> {
         Ok(())
     }
 
+    /// Whether there is anything that did not come although it might have.
+    async fn lacks_rows(
+        &self,
+        account: &StoredAccount,
+        step: &Step,
+        listed: &Listed,
+    ) -> Result<bool, Stop> {
+        if let Step::Named(ids) = step {
+            return Ok(!self.said_and_absent(account, ids, listed).is_empty());
+        }
+        let Some(absence) = self.absence(account, step, listed) else {
+            return Ok(false);
+        };
+        let mut tx = self.begin().await?;
+        Ok(tx.lacks_rows(&absence).await?)
+    }
+
     /// What is said to be gone and did not come by its name is gone; what is missing from a complete
     /// listing is gone if it was missing from the one before, too.
     async fn settle_absence(
@@ -417,55 +443,67 @@ impl Attempt<'_> {
         step: &Step,
         listed: &Listed,
     ) -> Result<u64, Stop> {
-        let now = self.app.0.parts.clock.now();
+        if let Step::Named(ids) = step {
+            let gone = Gone {
+                connection: self.claimed.connection,
+                account: account.id,
+                vendor_ids: &self.said_and_absent(account, ids, listed),
+                pull: self.claimed.lease.pull,
+                now: self.app.0.parts.clock.now(),
+            };
+            return Ok(tx.tombstone(&gone).await?);
+        }
+        match self.absence(account, step, listed) {
+            Some(absence) => Ok(tx.note_absent(&absence).await?.deleted),
+            None => Ok(0),
+        }
+    }
+
+    /// A row that changed may be slow to come; only one that is said to be gone is.
+    fn said_and_absent(
+        &self,
+        account: &StoredAccount,
+        ids: &[String],
+        listed: &Listed,
+    ) -> Vec<String> {
+        let said = self.hints.deleted_in(&account.vendor_id);
+        ids.iter()
+            .filter(|id| said.contains(*id) && !listed.seen.contains(*id))
+            .cloned()
+            .collect()
+    }
+
+    /// What a listing says of rows that it does not hold, if it says anything.
+    fn absence<'a>(
+        &self,
+        account: &StoredAccount,
+        step: &Step,
+        listed: &'a Listed,
+    ) -> Option<Absence<'a>> {
+        // An empty listing is more likely a fault than the end of every row.
+        if listed.seen.is_empty() {
+            return None;
+        }
         // Where the vendor begins to forget, absence proves nothing either.
         let today = self.began.date_naive();
         let oldest = today - Days::new(KEPT_DAYS);
         let window = match step {
-            Step::CreatedSince(_) => return Ok(0),
-            Step::Named(ids) => {
-                // A row that changed may be slow to come; only one that is said to be gone is.
-                let said = self.hints.deleted_in(&account.vendor_id);
-                let absent: Vec<String> = ids
-                    .iter()
-                    .filter(|id| said.contains(*id) && !listed.seen.contains(*id))
-                    .cloned()
-                    .collect();
-                return Ok(tx
-                    .tombstone(&Gone {
-                        connection: self.claimed.connection,
-                        account: account.id,
-                        vendor_ids: &absent,
-                        pull: self.claimed.lease.pull,
-                        now,
-                    })
-                    .await?);
-            }
+            Step::CreatedSince(_) | Step::Named(_) => return None,
             // A vendor cuts days by a clock of its own, so at the edges absence proves nothing.
             Step::Window { from, to } => (
-                (*from).max(oldest).checked_add_days(Days::new(1)),
-                to.checked_sub_days(Days::new(1)),
+                (*from).max(oldest).checked_add_days(Days::new(1))?,
+                to.checked_sub_days(Days::new(1))?,
             ),
-            Step::Full => (Some(oldest), today.checked_add_days(Days::new(KEPT_DAYS))),
+            Step::Full => (oldest, today.checked_add_days(Days::new(KEPT_DAYS))?),
         };
-        let (Some(from), Some(to)) = window else {
-            return Ok(0);
-        };
-        // An empty listing is more likely a fault than the end of every row.
-        if listed.seen.is_empty() {
-            return Ok(0);
-        }
-        let absent = tx
-            .note_absent(&Absence {
-                connection: self.claimed.connection,
-                account: account.id,
-                window: Some((from, to)),
-                seen: &listed.seen,
-                pull: self.claimed.lease.pull,
-                now,
-            })
-            .await?;
-        Ok(absent.deleted)
+        Some(Absence {
+            connection: self.claimed.connection,
+            account: account.id,
+            window: Some(window),
+            seen: &listed.seen,
+            pull: self.claimed.lease.pull,
+            now: self.app.0.parts.clock.now(),
+        })
     }
 }
 

@@ -74,7 +74,7 @@ pub(super) fn router() -> Router<Simulator> {
         .route("/subscriptions/{id}", delete(end_subscription))
         .route("/sender", put(set_sender))
         .route("/{vendor}/scenarios/{name}", post(run_scenario))
-        .route("/{vendor}/rows", post(add_rows))
+        .route("/{vendor}/rows", get(rows).post(add_rows))
         .route("/{vendor}/fire", post(fire))
         .fallback(nothing)
         .method_not_allowed_fallback(nothing)
@@ -205,6 +205,10 @@ async fn run_scenario(
         let fired = simulator.scenario(vendor, &scenario, &read(&body)?)?;
         Ok(notices(&fired))
     }))
+}
+
+async fn rows(State(simulator): State<Simulator>, Path(name): Path<String>) -> Response<Body> {
+    told(vendor(&name).map(|vendor| json!({ "rows": simulator.rows(vendor) })))
 }
 
 async fn add_rows(

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Mutex};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use super::lock;
 use crate::domain::vendor::Vendor;
@@ -41,6 +42,8 @@ pub(super) enum Fault {
     Delay { millis: u64 },
     /// No answer, ever.
     Hang,
+    /// The vendor's answer, once the faults are lifted.
+    Hold,
     /// Half of the body, of the whole of which the length was promised; then the end.
     Truncate,
     /// Half of the body, as if it were the whole.
@@ -126,7 +129,14 @@ struct Armed {
 
 /// The rules, the first of which that fits a call decides about it.
 #[derive(Debug, Default)]
-pub(super) struct Faults(Mutex<Vec<Armed>>);
+pub(super) struct Faults(Mutex<Script>);
+
+#[derive(Debug, Default)]
+struct Script {
+    rules: Vec<Armed>,
+    /// What the calls wait for that are held.
+    lifted: CancellationToken,
+}
 
 impl Faults {
     pub(super) fn arm(&self, rule: Rule) -> Result<(), String> {
@@ -137,19 +147,24 @@ impl Faults {
         {
             return Err(format!("{status} is no status from 200 to 599"));
         }
-        lock(&self.0).push(Armed { rule, met: 0 });
+        lock(&self.0).rules.push(Armed { rule, met: 0 });
         Ok(())
     }
 
     pub(super) fn clear(&self) {
-        lock(&self.0).clear();
+        std::mem::take(&mut *lock(&self.0)).lifted.cancel();
+    }
+
+    /// Comes to pass when the rules of now are cleared.
+    pub(super) fn lifted(&self) -> CancellationToken {
+        lock(&self.0).lifted.clone()
     }
 
     /// How this call goes wrong, if it does.
     pub(super) fn strike(&self, vendor: Vendor, method: &str, path: &str) -> Option<Fault> {
-        let mut rules = lock(&self.0);
+        let mut script = lock(&self.0);
         let matching = |armed: &&mut Armed| armed.rule.matches(vendor, method, path);
-        rules.iter_mut().filter(matching).find_map(|armed| {
+        script.rules.iter_mut().filter(matching).find_map(|armed| {
             armed.met += 1;
             let past = armed.met.checked_sub(armed.rule.after + 1)?;
             let strikes = armed.rule.times.is_none_or(|times| past < times);
@@ -160,6 +175,7 @@ impl Faults {
     /// The rules, each with how many calls it has met.
     pub(super) fn state(&self) -> Value {
         lock(&self.0)
+            .rules
             .iter()
             .map(|Armed { rule, met }| json!({ "rule": rule, "met": met }))
             .collect()

@@ -159,6 +159,14 @@ impl Simulator {
         Ok(notices)
     }
 
+    /// Every row that there is, whoever may read it.
+    fn rows(&self, vendor: Vendor) -> Vec<Value> {
+        match vendor {
+            Vendor::Pluggy => lock(&self.0.pluggy).rows(),
+            Vendor::Belvo => lock(&self.0.belvo).rows(),
+        }
+    }
+
     fn state(&self, vendor: Vendor) -> Value {
         match vendor {
             Vendor::Pluggy => lock(&self.0.pluggy).state(),

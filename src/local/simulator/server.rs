@@ -171,6 +171,8 @@ async fn answer(
     ask: &Ask<'_>,
     line: Option<&Line>,
 ) -> Response<Body> {
+    // Taken first: what strikes now is lifted by it.
+    let lifted = simulator.0.faults.lifted();
     let fault = simulator.0.faults.strike(vendor, ask.method, ask.path);
     let Some(fault) = fault else {
         return whole(simulator.answer(vendor, ask));
@@ -178,6 +180,10 @@ async fn answer(
     match fault.course() {
         Course::Instead(response) => response,
         Course::Silence => std::future::pending().await,
+        Course::Held => {
+            lifted.cancelled().await;
+            whole(simulator.answer(vendor, ask))
+        }
         Course::Reset => reset(line).await,
         Course::Asked(pause, manner) => {
             tokio::time::sleep(pause).await;

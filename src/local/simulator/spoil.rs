@@ -25,6 +25,8 @@ pub(super) enum Course {
     Instead(Response<Body>),
     /// Nothing is ever said.
     Silence,
+    /// The vendor is asked once the faults are lifted.
+    Held,
     /// The connection is reset.
     Reset,
     /// The vendor is asked after a while, and what it says is told in this manner.
@@ -87,6 +89,7 @@ impl Fault {
             )),
             Self::ErrorInside { body } => whole(said(200, &body)),
             Self::Hang => return Course::Silence,
+            Self::Hold => return Course::Held,
             Self::Reset => return Course::Reset,
             Self::Delay { millis } => {
                 return Course::Asked(Duration::from_millis(millis), Manner::Whole);

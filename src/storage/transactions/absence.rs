@@ -74,11 +74,16 @@ impl TenantTx {
         self.delete_rows(&ids, gone.pull, gone.now).await
     }
 
-    /// Notes which rows a complete listing lacked. A row is deleted only when a second pull's listing
-    /// lacks it as well.
-    pub async fn note_absent(&mut self, absence: &Absence<'_>) -> Result<Absent, StorageError> {
+    /// Whether a complete listing lacks any row.
+    pub async fn lacks_rows(&mut self, absence: &Absence<'_>) -> Result<bool, StorageError> {
+        Ok(!self.unseen(absence).await?.is_empty())
+    }
+
+    /// The living rows that a complete listing lacks.
+    async fn unseen(&mut self, absence: &Absence<'_>) -> Result<Vec<Unseen>, StorageError> {
         let (from, to) = absence.window.unzip();
-        let mut unseen = sqlx::query!(
+        let mut unseen = sqlx::query_as!(
+            Unseen,
             "SELECT id, vendor_id, missing_pull_id FROM transactions
              WHERE tenant_id = $1 AND connection_id = $2 AND account_id = $3
                AND civil_date BETWEEN coalesce($4::date, '-infinity') AND coalesce($5::date, 'infinity')
@@ -93,6 +98,13 @@ impl TenantTx {
         .fetch_all(&mut *self.tx)
         .await?;
         unseen.retain(|row| !absence.seen.contains(&row.vendor_id));
+        Ok(unseen)
+    }
+
+    /// Notes which rows a complete listing lacked. A row is deleted only when a second pull's listing
+    /// lacks it as well.
+    pub async fn note_absent(&mut self, absence: &Absence<'_>) -> Result<Absent, StorageError> {
+        let unseen = self.unseen(absence).await?;
         let first: Vec<Uuid> = unseen
             .iter()
             .filter(|row| row.missing_pull_id.is_none())
@@ -245,6 +257,12 @@ impl TenantTx {
         .await?;
         Ok(done.rows_affected())
     }
+}
+
+struct Unseen {
+    id: Uuid,
+    vendor_id: String,
+    missing_pull_id: Option<Uuid>,
 }
 
 struct Row {

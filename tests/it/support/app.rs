@@ -12,7 +12,7 @@ use matcher_discovery::{
     domain::{
         connector::{ConnectorCategory, ConnectorType},
         ids::TenantId,
-        random::{OsRandom, Random as _},
+        random::{OsRandom, Random},
     },
     shutdown::Shutdown,
     storage::Store,
@@ -77,6 +77,7 @@ struct Setup<'a> {
     connectors: &'a [&'static str],
     variables: &'a [(&'static str, &'a str)],
     clock: Arc<ManualClock>,
+    random: Arc<dyn Random>,
     allow_http: bool,
 }
 
@@ -87,6 +88,7 @@ impl Default for Setup<'_> {
             connectors: &[],
             variables: &[],
             clock: Arc::new(ManualClock::new()),
+            random: Arc::new(OsRandom),
             allow_http: false,
         }
     }
@@ -136,6 +138,14 @@ impl TestApp {
 
     /// The same, configured further.
     pub(crate) async fn with_vendors_and(more: &[(&'static str, &str)]) -> (Self, Vendors) {
+        Self::with_vendors_and_random(more, Arc::new(OsRandom)).await
+    }
+
+    /// The same, where nothing is left to chance that `random` does not decide.
+    pub(crate) async fn with_vendors_and_random(
+        more: &[(&'static str, &str)],
+        random: Arc<dyn Random>,
+    ) -> (Self, Vendors) {
         let clock = Arc::new(ManualClock::new());
         let vendors = Vendors::start(clock.clone()).await;
         let host = vendors.host();
@@ -151,6 +161,7 @@ impl TestApp {
         let app = Self::build(Setup {
             variables: &variables,
             clock,
+            random,
             allow_http: true,
             ..Setup::default()
         })
@@ -164,6 +175,7 @@ impl TestApp {
             connectors,
             variables: more,
             clock,
+            random,
             allow_http,
         } = setup;
         let database = migrated().await;
@@ -182,7 +194,7 @@ impl TestApp {
             &config,
             Outside {
                 clock: clock.clone(),
-                random: Arc::new(OsRandom),
+                random,
                 connectors: connectors
                     .iter()
                     .map(|name| Arc::new(Named(name)) as Arc<dyn Connector>)

@@ -99,6 +99,11 @@ impl Vendors {
         })
     }
 
+    /// Whoever steers both from outside.
+    pub(crate) fn control(&self) -> &Client {
+        &self.control
+    }
+
     /// Lets something happen; answers the events that were sent of it.
     pub(crate) async fn scenario(&self, vendor: &str, name: &str, params: &Value) -> Value {
         let path = format!("/_control/{vendor}/scenarios/{name}");

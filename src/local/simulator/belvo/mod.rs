@@ -34,6 +34,7 @@ use self::event::Event;
 use self::keys::KeyPair;
 use self::link::Link;
 use self::page::NextTrick;
+use self::query::MOST_PER_PAGE;
 use self::row::{CreatedAt, Row};
 use super::chance::Chance;
 use super::notice::Notice;
@@ -56,6 +57,8 @@ struct Switches {
     /// Whether the edge turns undocumented query parameters away.
     waf: bool,
     page_size: usize,
+    /// How many items a page holds, whatever is asked for.
+    most_per_page: usize,
     created_at: CreatedAt,
     /// Whether each event has a `webhook_id` of its own; else all have that of the endpoint.
     own_webhook_id: bool,
@@ -105,6 +108,7 @@ impl World {
             switches: Switches {
                 waf: false,
                 page_size: 100,
+                most_per_page: MOST_PER_PAGE,
                 created_at: CreatedAt::default(),
                 own_webhook_id: false,
             },
@@ -151,6 +155,7 @@ impl World {
             "switches": {
                 "waf": self.switches.waf,
                 "page_size": self.switches.page_size,
+                "most_per_page": self.switches.most_per_page,
                 "created_at": match self.switches.created_at {
                     CreatedAt::Creation => "creation",
                     CreatedAt::LastUpdate => "last-update",
@@ -164,6 +169,17 @@ impl World {
                 "error-in-200": self.errors_in_200,
             },
         })
+    }
+
+    /// Every row with the id of its account in the account's place, whoever may read it; of a broken
+    /// row, as much as there is.
+    pub(super) fn rows(&self) -> Vec<Value> {
+        let told = |row: &Row| {
+            let mut fields = row.fields();
+            fields.insert("account".to_owned(), json!(row.account));
+            Value::Object(fields)
+        };
+        self.rows.iter().map(told).collect()
     }
 
     fn account(&self, id: Uuid) -> Option<&Account> {

@@ -7,7 +7,8 @@ use chrono::{DateTime, NaiveDate, Utc};
 use super::super::exchange::Ask;
 use super::refusal::Refusal;
 
-const MOST_PER_PAGE: usize = 1000;
+/// The most that a page holds.
+pub(super) const MOST_PER_PAGE: usize = 1000;
 
 /// The parameters of one list.
 #[derive(Debug)]

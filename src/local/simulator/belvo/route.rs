@@ -203,7 +203,8 @@ impl World {
             Route::Refresh(_) | Route::Token => return Err(method_not_allowed(ask.method)),
             _ => {}
         }
-        let query = route.vocabulary().read(ask, self.switches.page_size)?;
+        let mut query = route.vocabulary().read(ask, self.switches.page_size)?;
+        query.paging.size = query.paging.size.min(self.switches.most_per_page);
         let values = match route {
             Route::Transactions => return self.transactions(ask, &query, now),
             Route::Institutions => institutions(),

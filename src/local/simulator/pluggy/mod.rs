@@ -96,6 +96,17 @@ impl World {
         })
     }
 
+    /// Every row as it is told, whoever may read it; what is no JSON is null.
+    pub(super) fn rows(&self) -> Vec<Value> {
+        let texts = self.accounts.values().flat_map(|account| {
+            let newest_first = account.rows.newest_first();
+            newest_first.map(|(_, text)| text)
+        });
+        texts
+            .map(|text| serde_json::from_str(text).unwrap_or_default())
+            .collect()
+    }
+
     /// Answers one call.
     pub(super) fn answer(&mut self, ask: &Ask<'_>, now: DateTime<Utc>) -> Answer {
         let path: Vec<&str> = ask.path.split('/').skip(1).collect();

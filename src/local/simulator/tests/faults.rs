@@ -157,3 +157,33 @@ async fn a_connection_breaks_where_the_script_says_and_silence_does_not_outlive_
     );
     assert_eq!(ended, Ok(()));
 }
+
+#[tokio::test]
+async fn a_call_that_is_held_is_answered_when_the_faults_are_lifted() {
+    let bench = Bench::new();
+    bench.log_in().await;
+    let lifting = async {
+        let held = |call: &Value| call["path"] == "/accounts" && call["status"].is_null();
+        let mut calls = json!([]);
+        while !calls.as_array().unwrap().iter().any(held) {
+            calls = bench.get("/_control/calls").await.json()["calls"].clone();
+            tokio::task::yield_now().await;
+        }
+        bench.steer("DELETE", "/faults", json!({})).await;
+    };
+    let (heard, ()) = tokio::join!(bench.struck(json!({ "kind": "hold" })), lifting);
+    assert_eq!(heard.json()["total"], 2);
+}
+
+#[tokio::test]
+async fn every_row_can_be_seen_whoever_may_read_it() {
+    let bench = Bench::new();
+    for (vendor, gone) in [("pluggy", "consent-revoked"), ("belvo", "link-invalid")] {
+        let rows = format!("/{vendor}/rows");
+        let before = bench.steer("GET", &rows, json!({})).await;
+        assert!(before["rows"].as_array().unwrap().len() > 300, "{vendor}");
+        let scenario = format!("/{vendor}/scenarios/{gone}");
+        bench.steer("POST", &scenario, json!({})).await;
+        assert_eq!(bench.steer("GET", &rows, json!({})).await, before);
+    }
+}

@@ -21,7 +21,13 @@ type Play = fn(&mut World, &Params<'_>, DateTime<Utc>) -> Told;
 const SCENARIOS: &[(&str, &[&str], Play)] = &[
     (
         "set",
-        &["created_at", "page_size", "waf", "webhook_id"],
+        &[
+            "created_at",
+            "most_per_page",
+            "page_size",
+            "waf",
+            "webhook_id",
+        ],
         World::set,
     ),
     ("initial-load", &["link"], World::initial_load),
@@ -100,6 +106,13 @@ impl World {
                 10 => 10,
                 100 => 100,
                 _ => return Err("page_size is 10, as in the sandbox, or 100".to_owned()),
+            };
+        }
+        if params.has("most_per_page") {
+            let most = params.count("most_per_page", 1000, 1000)?;
+            switches.most_per_page = match usize::try_from(most) {
+                Ok(most) if most > 0 => most,
+                _ => return Err("most_per_page is at least 1".to_owned()),
             };
         }
         if let Some(mode) = params.choice("created_at", &["creation", "last-update"])? {

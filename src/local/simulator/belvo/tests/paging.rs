@@ -89,6 +89,8 @@ fn a_page_is_a_hundred_or_ten_and_never_more_than_a_thousand() {
         .add_rows(&json!({ "count": 900 }), bench.now)
         .unwrap();
     assert_eq!(size(&mut bench, "&page_size=5000"), 1000);
+    bench.play("set", &json!({ "most_per_page": 25 }));
+    assert_eq!(size(&mut bench, "&page_size=5000"), 25);
 }
 
 #[test]
