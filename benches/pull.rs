@@ -108,6 +108,8 @@ async fn measure_all(server: &Server) -> Result<(), Failure> {
     bench.database.run("VACUUM (ANALYZE) transactions").await?;
     let before = bench.begin().await?;
     let from = before.wal.clone();
+    // The server hangs up on who is silent for long.
+    bench.api = Line::open(server.api).await?;
     for (number, connection) in (0..).zip(&connections) {
         bench.rotate(number, connection).await?;
     }

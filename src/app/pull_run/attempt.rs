@@ -17,13 +17,15 @@ use crate::{
     },
     storage::{Absence, ClaimedPull, Gone, Known, PageWrite, StoredAccount, TenantTx},
     vendors::{
-        Access, AccountToRead, Aggregator, Disposition, ErrorKind, PageMark, Read, VendorError,
-        Verification,
+        Access, AccountToRead, Aggregator, Disposition, ErrorKind, PageMark, Read, TransactionPage,
+        VendorError, Verification,
     },
 };
 
 /// How often a listing whose place was lost is begun anew.
 const RESTARTS: u32 = 2;
+/// How many pages in which nothing changed are told of at once.
+const TOLD_AT_ONCE: u64 = 20;
 /// How far back every vendor keeps what it has.
 const KEPT_DAYS: u64 = 350;
 
@@ -47,6 +49,10 @@ struct Listed {
     changed: u64,
     /// Whether rows moved between the pages while it was read.
     drifted: bool,
+    /// Whether it holds every row of the account that we have.
+    lacks_nothing: bool,
+    /// Pages in which nothing changed, and which nobody was told of yet.
+    untold: Progress,
 }
 
 impl Attempt<'_> {
@@ -167,7 +173,7 @@ impl Attempt<'_> {
         let mut after = cursor;
         for step in &steps {
             let listed = self.read_listing(account, step).await?;
-            let mut progress = Progress::default();
+            let mut progress = listed.untold;
             let mut tx = self.begin().await?;
             // What is said to be gone and does not come is, whatever else goes on; what is missing
             // from a listing is gone only if the listing is whole and up to date.
@@ -245,15 +251,18 @@ impl Attempt<'_> {
         } else {
             None
         };
-        let (mut mark, mut total) = (None::<PageMark>, None);
-        loop {
+        let fetch = async |mark: Option<PageMark>| -> Result<TransactionPage, Stop> {
             if self.stopping.is_cancelled() {
                 return Err(Stop::Stopping);
             }
-            let page = self
+            Ok(self
                 .aggregator
                 .transactions(&self.access, asked, &read, mark.as_ref())
-                .await?;
+                .await?)
+        };
+        let mut total = None;
+        let mut page = fetch(None).await?;
+        loop {
             for row in &page.converted.quarantined {
                 match &row.vendor_id {
                     // A row that could not be read is there all the same.
@@ -264,20 +273,25 @@ impl Attempt<'_> {
             }
             listed.drifted |= total.is_some_and(|before| Some(before) != page.total);
             total = page.total.or(total);
-            self.write_page(account.id, &page.converted, known.as_mut(), &mut listed)
-                .await?;
-            match page.next {
-                Some(next) => mark = Some(next),
-                None => break,
-            }
+            let write = self.write_page(account.id, &page.converted, known.as_mut(), &mut listed);
+            let Some(mark) = page.next else {
+                write.await?;
+                break;
+            };
+            // The next page is fetched while this one is written. Both come to their ends: what was
+            // read is kept, whatever becomes of the next one.
+            let (written, next) = tokio::join!(write, fetch(Some(mark)));
+            written?;
+            page = next?;
         }
         // Fewer or more different rows than there are said to be: some moved while it was read.
         listed.drifted |=
             step.is_exhaustive() && total.is_some_and(|total| total != as_count(listed.seen.len()));
+        listed.lacks_nothing = known.is_some_and(|known| known.is_within(&listed.seen));
         Ok(listed)
     }
 
-    /// One page, one transaction.
+    /// One page, one transaction; none if every row is stored already just as it is.
     async fn write_page(
         &self,
         account: AccountId,
@@ -286,6 +300,18 @@ impl Attempt<'_> {
         listed: &mut Listed,
     ) -> Result<(), Stop> {
         let rows = &converted.rows;
+        listed.untold.pages += 1;
+        listed.untold.seen += as_count(rows.len());
+        listed.untold.quarantined += as_count(converted.quarantined.len());
+        listed
+            .seen
+            .extend(rows.iter().map(|row| row.vendor_id.clone()));
+        if listed.untold.pages < TOLD_AT_ONCE
+            && known.as_ref().is_some_and(|known| known.holds(rows))
+        {
+            listed.untold.unchanged += as_count(rows.len());
+            return Ok(());
+        }
         let _turn = self.app.0.page_writes.acquire().await;
         let mut tx = self.begin().await?;
         let page = PageWrite {
@@ -300,23 +326,15 @@ impl Attempt<'_> {
             Some(known) => tx.apply_page_knowing(&page, known).await?,
             None => tx.apply_page(&page).await?,
         };
-        let progress = Progress {
-            pages: 1,
-            seen: as_count(rows.len()),
-            inserted: applied.inserted,
-            updated: applied.updated + applied.revived,
-            unchanged: applied.unchanged,
-            quarantined: as_count(converted.quarantined.len()),
-            ..Progress::default()
-        };
+        let mut progress = std::mem::take(&mut listed.untold);
+        progress.inserted += applied.inserted;
+        progress.updated += applied.updated + applied.revived;
+        progress.unchanged += applied.unchanged;
         self.app
             .advance_in(&mut tx, &self.claimed, &progress)
             .await?;
         tx.commit().await?;
         listed.changed += applied.inserted + applied.updated + applied.revived;
-        listed
-            .seen
-            .extend(rows.iter().map(|row| row.vendor_id.clone()));
         Ok(())
     }
 
@@ -364,7 +382,7 @@ impl Attempt<'_> {
             return Ok(0);
         };
         // An empty listing is more likely a fault than the end of every row.
-        if listed.seen.is_empty() {
+        if listed.seen.is_empty() || listed.lacks_nothing {
             return Ok(0);
         }
         let absent = tx

@@ -4,7 +4,7 @@
 //! upsert alone would not do: Postgres locks a row before it looks at the condition, which dirties
 //! its page.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use uuid::Uuid;
@@ -77,6 +77,21 @@ impl Known {
             Some((row.vendor_id, known))
         };
         Self(rows.into_iter().filter_map(read).collect())
+    }
+
+    /// Whether these rows are stored just as they are, and nothing is to be written of them.
+    #[must_use]
+    pub fn holds(&self, rows: &[Transaction]) -> bool {
+        rows.iter().all(|row| {
+            let stored = self.0.get(&row.vendor_id);
+            stored.is_some_and(|stored| !stored.missing && stored.hash == content_hash(row))
+        })
+    }
+
+    /// Whether every row that is known has one of these names.
+    #[must_use]
+    pub fn is_within(&self, names: &HashSet<String>) -> bool {
+        self.0.keys().all(|name| names.contains(name))
     }
 
     /// How many rows are known.
