@@ -6,6 +6,7 @@
 //!
 //! README.md beside this file tells how to read the table.
 
+#[expect(dead_code, reason = "each benchmark uses a part of it")]
 mod support;
 
 use std::{io::Write as _, process::ExitCode, sync::Arc, time::Duration};

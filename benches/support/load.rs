@@ -13,8 +13,8 @@ use std::{
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::{
-    Method, Request, StatusCode,
-    body::Bytes,
+    Method, Request, Response, StatusCode,
+    body::{Bytes, Incoming},
     client::conn::http1::{self, SendRequest},
     header::{self, HeaderName, HeaderValue},
 };
@@ -97,6 +97,39 @@ impl Line {
 
     /// Asks once, and answers the body.
     pub(crate) async fn ask(&mut self, step: &Step) -> Result<Bytes, Failure> {
+        let answer = self.send(step).await?;
+        let status = answer.status();
+        let body = answer.into_body().collect().await?.to_bytes();
+        let text = String::from_utf8_lossy(&body);
+        if status != step.status || !text.contains(step.contains) {
+            let (method, path) = (&step.method, &step.path);
+            return Err(format!("{method} {path} was answered {status}: {text}").into());
+        }
+        Ok(body)
+    }
+
+    /// Asks once, and hands over the body piece by piece, as it comes.
+    pub(crate) async fn ask_for_pieces(
+        &mut self,
+        step: &Step,
+        mut take: impl FnMut(&Bytes),
+    ) -> Result<(), Failure> {
+        let answer = self.send(step).await?;
+        let status = answer.status();
+        if status != step.status {
+            let (method, path) = (&step.method, &step.path);
+            return Err(format!("{method} {path} was answered {status}").into());
+        }
+        let mut body = answer.into_body();
+        while let Some(frame) = body.frame().await {
+            if let Some(piece) = frame?.data_ref() {
+                take(piece);
+            }
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self, step: &Step) -> Result<Response<Incoming>, Failure> {
         let mut request = Request::builder()
             .method(&step.method)
             .uri(&*step.path)
@@ -106,15 +139,7 @@ impl Line {
             request.headers_mut().insert(name, value.clone());
         }
         self.sender.ready().await?;
-        let answer = self.sender.send_request(request).await?;
-        let status = answer.status();
-        let body = answer.into_body().collect().await?.to_bytes();
-        let text = String::from_utf8_lossy(&body);
-        if status != step.status || !text.contains(step.contains) {
-            let (method, path) = (&step.method, &step.path);
-            return Err(format!("{method} {path} was answered {status}: {text}").into());
-        }
-        Ok(body)
+        Ok(self.sender.send_request(request).await?)
     }
 }
 

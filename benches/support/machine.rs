@@ -1,14 +1,13 @@
 //! The machine, and who else keeps it busy.
 
 use std::{
-    collections::HashMap,
     fs,
     io::Write as _,
     path::Path,
     time::{Duration, Instant},
 };
 
-use super::Failure;
+use super::{Failure, processes};
 
 /// Linux counts the time of processes in hundredths of a second, whatever its own clock does.
 const TICKS_PER_SECOND: u128 = 100;
@@ -79,35 +78,8 @@ impl Ticks {
 
 /// What this process and all below it took, with those that have ended.
 fn own() -> Option<u128> {
-    let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
-    let mut taken = HashMap::new();
-    for entry in fs::read_dir("/proc").ok()?.flatten() {
-        let Some(id) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok())
-        else {
-            continue;
-        };
-        // It may have ended since it was listed.
-        let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else {
-            continue;
-        };
-        // The name comes second, in parentheses, and may hold anything.
-        let (_, fields) = stat.rsplit_once(')')?;
-        let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
-        let parent = fields.get(1)?.parse().ok()?;
-        children.entry(parent).or_default().push(id);
-        // utime, stime, and both of the children that were waited for.
-        taken.insert(id, sum(fields.get(11..15)?.iter().copied())?);
-    }
-    let mut total = 0;
-    let mut open = vec![std::process::id()];
-    while let Some(id) = open.pop() {
-        total += taken.get(&id).copied().unwrap_or_default();
-        open.extend(children.remove(&id).unwrap_or_default());
-    }
-    Some(total)
+    let tree = processes::tree()?;
+    Some(tree.iter().map(|process| u128::from(process.ticks)).sum())
 }
 
 fn sum<'a>(numbers: impl Iterator<Item = &'a str>) -> Option<u128> {

@@ -1,8 +1,12 @@
 //! What the benchmarks of the running server share.
 
+pub(crate) mod database;
+pub(crate) mod filling;
 pub(crate) mod load;
 pub(crate) mod machine;
+pub(crate) mod processes;
 pub(crate) mod server;
+pub(crate) mod vendor;
 
 /// Why a benchmark ends without a table, told to whoever started it.
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;

@@ -1,9 +1,11 @@
 //! The server under test: the real program, with a Postgres and a simulator of its own.
 
 use std::{
+    ffi::OsStr,
     fs::File,
     io::{Read as _, Seek as _},
     net::SocketAddr,
+    path::Path,
     process::Stdio,
     time::Duration,
 };
@@ -34,16 +36,36 @@ pub(crate) struct Ready {
     pub(crate) api_url: String,
     pub(crate) simulator_url: String,
     pub(crate) database_url: String,
+    pub(crate) tenant: String,
     pub(crate) token: String,
 }
 
 impl Server {
-    /// Starts it with these variables beside those of this process.
+    /// Starts it with these variables beside those of this process, and with what it keeps in a
+    /// directory that goes with it.
     pub(crate) async fn start(variables: &[(&str, &str)]) -> Result<Self, Failure> {
+        Self::start_with(&["--ephemeral".as_ref()], variables).await
+    }
+
+    /// The same, with what it keeps in a directory that stays.
+    pub(crate) async fn start_in(
+        directory: &Path,
+        variables: &[(&str, &str)],
+    ) -> Result<Self, Failure> {
+        Self::start_with(&["--data-dir".as_ref(), directory.as_os_str()], variables).await
+    }
+
+    /// The number of the server's process; nothing once it has ended.
+    pub(crate) fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    async fn start_with(directory: &[&OsStr], variables: &[(&str, &str)]) -> Result<Self, Failure> {
         // It logs as in production. A file takes it, so that there is something to show.
         let mut log = tempfile::tempfile()?;
         let mut child = Command::new(env!("CARGO_BIN_EXE_matcher-discovery"))
-            .args(["dev", "--ephemeral", "--json", "--no-demo"])
+            .args(["dev", "--json", "--no-demo"])
+            .args(directory)
             .args(["--listen", "127.0.0.1:0"])
             .args(["--simulator-listen", "127.0.0.1:0"])
             .env("DISCOVERY_LOG_FORMAT", "json")

@@ -49,8 +49,11 @@ use crate::{
     vendors::Aggregator,
 };
 
-/// How many pages of pulls are written at once.
-const PAGE_WRITES: usize = 4;
+/// How many pages of pulls are written at once. More writers than the database has cores only wait
+/// for each other; it is taken to have about as many as this machine.
+fn page_writes() -> usize {
+    std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2))
+}
 
 /// What the use cases work with.
 pub struct Parts {
@@ -91,7 +94,7 @@ struct Inner {
     parts: Parts,
     last_answers: LastAnswers,
     bindings: Bindings,
-    /// More writers at once than the database has cores only wait for each other.
+    /// The turns in which pages are written.
     page_writes: Semaphore,
     /// When the workers of this process were last at it.
     worker_seen: Mutex<Option<DateTime<Utc>>>,
@@ -105,7 +108,7 @@ impl App {
             parts,
             last_answers: LastAnswers::default(),
             bindings: Bindings::default(),
-            page_writes: Semaphore::new(PAGE_WRITES),
+            page_writes: Semaphore::new(page_writes()),
             worker_seen: Mutex::default(),
         }))
     }

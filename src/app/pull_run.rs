@@ -67,6 +67,13 @@ enum Stop {
     NoConnection,
 }
 
+impl Stop {
+    /// Whether a listing can't be gone on with from where it was left.
+    fn loses_place(&self) -> bool {
+        matches!(self, Self::Vendor(error) if error.disposition() == Disposition::Restart)
+    }
+}
+
 impl From<StorageError> for Stop {
     fn from(error: StorageError) -> Self {
         Self::App(error.into())

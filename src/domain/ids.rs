@@ -24,6 +24,17 @@ pub fn uuid_at(now: DateTime<Utc>, random: &dyn Random) -> Uuid {
     uuid::Builder::from_unix_timestamp_millis(millis, &random::draw::<10>(random)).into_uuid()
 }
 
+/// Makes as many of them as are wanted, and asks for randomness once.
+#[must_use]
+pub fn uuids_at(now: DateTime<Utc>, random: &dyn Random, count: usize) -> Vec<Uuid> {
+    let millis = u64::try_from(now.timestamp_millis()).unwrap_or(0);
+    let mut drawn = vec![[0; 10]; count];
+    random.fill(drawn.as_flattened_mut());
+    let made = drawn.iter();
+    made.map(|bytes| uuid::Builder::from_unix_timestamp_millis(millis, bytes).into_uuid())
+        .collect()
+}
+
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*

@@ -710,3 +710,37 @@ async fn reading_costs_the_same_however_many_rows_others_have() {
         .await;
     assert!((100..1_000).contains(&read[0]), "{} were read", read[0]);
 }
+
+#[tokio::test]
+async fn an_account_without_rows_takes_over_those_of_another_one() {
+    let app = TestApp::start().await;
+    let ledger = Ledger::open(&app).await;
+    ledger.apply(1, &rows(&["1", "2"])).await;
+    let mut page = rows(&["2", "3"]);
+    page[0].description = "Loja".to_owned();
+
+    let mut tx = ledger.tx().await;
+    let accounts = [account("a"), account("b")];
+    let stored = tx
+        .upsert_accounts(ledger.connection, &accounts, noon(), &OsRandom)
+        .await
+        .unwrap();
+    let other = stored[1].id;
+    let mut known = tx.known_of_account(other).await.unwrap();
+    assert!(known.is_empty());
+    let write = PageWrite {
+        account: other,
+        ..ledger.page(2, &page, noon())
+    };
+    let taken = tx.apply_page_knowing(&write, &mut known).await.unwrap();
+    assert_eq!(taken, applied(1, 1, 0, 0));
+    assert!(known.holds(&page));
+    // What failed on the way there has spoiled nothing of the transaction.
+    tx.commit().await.unwrap();
+    let held: Vec<String> = app
+        .column(&format!(
+            "SELECT vendor_id FROM transactions WHERE account_id = '{other}' ORDER BY vendor_id"
+        ))
+        .await;
+    assert_eq!(held, ["2", "3"]);
+}

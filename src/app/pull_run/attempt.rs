@@ -17,13 +17,15 @@ use crate::{
     },
     storage::{Absence, ClaimedPull, Gone, Known, PageWrite, StoredAccount, TenantTx},
     vendors::{
-        Access, AccountToRead, Aggregator, Disposition, ErrorKind, PageMark, Read, VendorError,
-        Verification,
+        Access, AccountToRead, Aggregator, Disposition, ErrorKind, PageMark, Read, TransactionPage,
+        VendorError, Verification,
     },
 };
 
 /// How often a listing whose place was lost is begun anew.
 const RESTARTS: u32 = 2;
+/// How many pages in which nothing changed are told of at once.
+const TOLD_AT_ONCE: u64 = 20;
 /// How far back every vendor keeps what it has.
 const KEPT_DAYS: u64 = 350;
 
@@ -53,6 +55,10 @@ struct Listed {
     continued: bool,
     /// Whether its place is noted.
     noted: bool,
+    /// Whether it holds every row of the account that we have.
+    lacks_nothing: bool,
+    /// Pages in which nothing changed, and which nobody was told of yet.
+    untold: Progress,
 }
 
 impl Listed {
@@ -222,7 +228,7 @@ impl Attempt<'_> {
         unfinished: Option<Unfinished>,
     ) -> Result<Cursor, Stop> {
         let listed = self.read_listing(account, step, unfinished).await?;
-        let mut progress = Progress::default();
+        let mut progress = listed.untold;
         let mut proves = listed.proves_absence(step, report);
         if proves && self.lacks_rows(account, step, &listed).await? {
             // When a consent goes while it is listed, the rest of the pages is empty.
@@ -281,8 +287,8 @@ impl Attempt<'_> {
 
     /// Reads the pages of one listing, from where it was left or from the first.
     ///
-    /// The place is noted with each page, so that an attempt that ends early, because the vendor wants
-    /// to be left alone or the worker is gone, loses no page that was read.
+    /// The place is noted with each page that is written and wherever the vendor wants to be left
+    /// alone, so that an attempt that ends early does not read again what it has read.
     async fn read_pages(
         &self,
         account: &StoredAccount,
@@ -316,20 +322,25 @@ impl Attempt<'_> {
             began: unfinished.as_ref().map_or(self.began, |one| one.began),
             continued: unfinished.is_some(),
             noted: unfinished.is_some(),
+            lacks_nothing: false,
+            untold: Progress::default(),
         };
-        let (mut mark, mut total) = match unfinished {
+        let (mark, mut total) = match unfinished {
             Some(one) => (Some(PageMark(one.mark)), one.total),
             None => (None, None),
         };
         let mut resumes = listed.continued;
-        loop {
+        let fetch = async |mark: Option<PageMark>| -> Result<TransactionPage, Stop> {
             if self.stopping.is_cancelled() {
                 return Err(Stop::Stopping);
             }
-            let page = self
+            Ok(self
                 .aggregator
                 .transactions(&self.access, asked, &read, mark.as_ref())
-                .await?;
+                .await?)
+        };
+        let mut page = fetch(mark).await?;
+        loop {
             for row in &page.converted.quarantined {
                 match &row.vendor_id {
                     // A row that could not be read is there all the same.
@@ -346,29 +357,57 @@ impl Attempt<'_> {
             resumes = false;
             listed.drifted |= moved;
             total = page.total.or(total);
-            let next = page.next.as_ref().filter(|_| step.is_exhaustive());
-            let place = next.map(|next| Unfinished {
+            let Some(mark) = page.next.clone() else {
+                self.write_page(
+                    account.id,
+                    &page.converted,
+                    known.as_mut(),
+                    None,
+                    &mut listed,
+                )
+                .await?;
+                break;
+            };
+            let place = step.is_exhaustive().then(|| Unfinished {
                 step: step.clone(),
-                mark: next.0.clone(),
+                mark: mark.0.clone(),
                 total,
                 began: listed.began,
                 noted_at: self.app.0.parts.clock.now(),
             });
-            let (converted, place) = (&page.converted, place.as_ref());
-            self.write_page(account.id, converted, known.as_mut(), place, &mut listed)
-                .await?;
-            match page.next {
-                Some(next) => mark = Some(next),
-                None => break,
-            }
+            // The next page is fetched while this one is written. Both come to their ends: what was
+            // read is kept, whatever becomes of the next one.
+            let (written, next) = tokio::join!(
+                self.write_page(
+                    account.id,
+                    &page.converted,
+                    known.as_mut(),
+                    place.as_ref(),
+                    &mut listed
+                ),
+                fetch(Some(mark))
+            );
+            let written = written?;
+            page = match next {
+                Ok(next) => next,
+                Err(stop) => {
+                    // Pages that were known already were not written, and neither was the place.
+                    if let Some(place) = place.filter(|_| !written && !stop.loses_place()) {
+                        self.note_place(account.id, &place).await?;
+                    }
+                    return Err(stop);
+                }
+            };
         }
         // Fewer or more different rows than there are said to be: some moved while it was read.
         listed.drifted |=
             step.is_exhaustive() && total.is_some_and(|total| total != as_count(listed.seen.len()));
+        listed.lacks_nothing = known.is_some_and(|known| known.is_within(&listed.seen));
         Ok(listed)
     }
 
-    /// One page, one transaction.
+    /// One page, one transaction; none if every row is stored already just as it is. Answers whether
+    /// there was one, and with it the place was noted.
     async fn write_page(
         &self,
         account: AccountId,
@@ -376,8 +415,20 @@ impl Attempt<'_> {
         known: Option<&mut Known>,
         place: Option<&Unfinished>,
         listed: &mut Listed,
-    ) -> Result<(), Stop> {
+    ) -> Result<bool, Stop> {
         let rows = &converted.rows;
+        listed.untold.pages += 1;
+        listed.untold.seen += as_count(rows.len());
+        listed.untold.quarantined += as_count(converted.quarantined.len());
+        listed
+            .seen
+            .extend(rows.iter().map(|row| row.vendor_id.clone()));
+        if listed.untold.pages < TOLD_AT_ONCE
+            && known.as_ref().is_some_and(|known| known.holds(rows))
+        {
+            listed.untold.unchanged += as_count(rows.len());
+            return Ok(false);
+        }
         let _turn = self.app.0.page_writes.acquire().await;
         let mut tx = self.begin().await?;
         let page = PageWrite {
@@ -392,15 +443,10 @@ impl Attempt<'_> {
             Some(known) => tx.apply_page_knowing(&page, known).await?,
             None => tx.apply_page(&page).await?,
         };
-        let progress = Progress {
-            pages: 1,
-            seen: as_count(rows.len()),
-            inserted: applied.inserted,
-            updated: applied.updated + applied.revived,
-            unchanged: applied.unchanged,
-            quarantined: as_count(converted.quarantined.len()),
-            ..Progress::default()
-        };
+        let mut progress = std::mem::take(&mut listed.untold);
+        progress.inserted += applied.inserted;
+        progress.updated += applied.updated + applied.revived;
+        progress.unchanged += applied.unchanged;
         if let Some(place) = place {
             tx.note_listing(self.claimed.connection, account, place)
                 .await?;
@@ -411,9 +457,18 @@ impl Attempt<'_> {
             .await?;
         tx.commit().await?;
         listed.changed += applied.inserted + applied.updated + applied.revived;
-        listed
-            .seen
-            .extend(rows.iter().map(|row| row.vendor_id.clone()));
+        Ok(true)
+    }
+
+    /// Notes where a listing was left.
+    async fn note_place(&self, account: AccountId, place: &Unfinished) -> Result<(), Stop> {
+        let mut tx = self.begin().await?;
+        self.app
+            .advance_in(&mut tx, &self.claimed, &Progress::default())
+            .await?;
+        tx.note_listing(self.claimed.connection, account, place)
+            .await?;
+        tx.commit().await?;
         Ok(())
     }
 
@@ -481,7 +536,7 @@ impl Attempt<'_> {
         listed: &'a Listed,
     ) -> Option<Absence<'a>> {
         // An empty listing is more likely a fault than the end of every row.
-        if listed.seen.is_empty() {
+        if listed.seen.is_empty() || listed.lacks_nothing {
             return None;
         }
         // Where the vendor begins to forget, absence proves nothing either.

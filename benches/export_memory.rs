@@ -1,0 +1,158 @@
+//! What it costs the server to write out a million rows in one answer.
+//!
+//! ```text
+//! cargo bench --bench export_memory
+//! ```
+//!
+//! README.md beside this file tells how to read the table.
+
+#[expect(dead_code, reason = "each benchmark uses a part of it")]
+mod support;
+
+use std::{
+    io::Write as _,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use hyper::header;
+
+use support::{
+    Failure,
+    database::{self, Database},
+    filling::{Filling, fill},
+    load::{Line, Load, Step, Until, hundredths},
+    machine::OthersAtWork,
+    processes::{self, CpuTimes},
+    server::Server,
+};
+
+const CONNECTIONS: u32 = 1_000;
+const ROWS: u32 = 1_000;
+/// The memory that an answer may add, in kilobytes.
+const TARGET: u64 = 64 * 1024;
+const LIST: &str = "/v1/discovery/transactions";
+
+fn main() -> ExitCode {
+    // What runs everything once, as `cargo test --all-targets` does, can't want this.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        return ExitCode::SUCCESS;
+    }
+    let outcome = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::from)
+        .and_then(|runtime| runtime.block_on(run()));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "export_memory: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Failure> {
+    let directory = tempfile::tempdir()?;
+    let server = database::start(directory.path(), &[]).await?;
+    let outcome = measure_all(&server).await;
+    server.stop().await?;
+    outcome
+}
+
+async fn measure_all(server: &Server) -> Result<(), Failure> {
+    let mut database = Database::open(server).await?;
+    let filling = Filling {
+        tenant: &server.ready.tenant,
+        connections: CONNECTIONS,
+        rows: ROWS,
+    };
+    fill(&mut database, &[filling]).await?;
+    // What the server needs for any answer at all it has by then.
+    let pages = Load::new(server.api, vec![vec![list(server, "application/json")?]]);
+    let warm_up = Until {
+        operations: 500,
+        elapsed: Duration::from_secs(5),
+    };
+    pages.run(16, warm_up).await?;
+
+    say(&format!(
+        "{}\n\n{:<22} {:>10} {:>8} {:>8} {:>10} {:>12} {:>10} {:>8} {:>7}",
+        database::headline(server).await?,
+        "what",
+        "rows",
+        "seconds",
+        "rows/s",
+        "server us",
+        "postgres us",
+        "before MB",
+        "added MB",
+        "others"
+    ))?;
+    let mut most = 0;
+    for media_type in ["application/x-ndjson", "text/csv"] {
+        most = most.max(measure(server, media_type).await?);
+    }
+    say(&format!(
+        "\nthe most that was added, to stay under {} MB: {} MB ({})",
+        TARGET / 1024,
+        megabytes(most),
+        if most < TARGET { "kept" } else { "missed" }
+    ))
+}
+
+fn list(server: &Server, accept: &str) -> Result<Step, Failure> {
+    let token = format!("Bearer {}", server.ready.token);
+    Step::get(LIST)
+        .header(header::AUTHORIZATION, &token)?
+        .header(header::ACCEPT, accept)
+}
+
+/// Reads all rows in one answer; answers how much memory that added.
+async fn measure(server: &Server, media_type: &str) -> Result<u64, Failure> {
+    let id = server.id().ok_or("the server has ended")?;
+    let mut line = Line::open(server.api).await?;
+    let step = list(server, media_type)?;
+    let memory = processes::memory(id)?;
+    let (cpu, others, begin) = (CpuTimes::now(), OthersAtWork::begin(), Instant::now());
+    let mut lines = 0;
+    line.ask_for_pieces(&step, |piece| {
+        lines += piece.split(|byte| *byte == b'\n').count() - 1;
+    })
+    .await?;
+    let elapsed = begin.elapsed();
+    let others = others.end(elapsed);
+    let cpu = CpuTimes::now()
+        .zip(cpu)
+        .map(|(after, before)| after.since(before));
+    let added = processes::peak_memory(id)?.saturating_sub(memory);
+    let rows = (CONNECTIONS * ROWS) as usize;
+    if lines < rows {
+        return Err(format!("{lines} lines came, and not {rows}").into());
+    }
+    let each = |taken: Option<Duration>| {
+        taken.map_or_else(
+            || "?".to_owned(),
+            |taken| hundredths(taken.as_micros() * 100 / rows as u128),
+        )
+    };
+    say(&format!(
+        "{media_type:<22} {rows:>10} {:>8} {:>8} {:>10} {:>12} {:>10} {:>8} {:>7}",
+        hundredths(elapsed.as_millis() / 10),
+        rows as u128 * 1_000_000 / elapsed.as_micros().max(1),
+        each(cpu.map(|cpu| cpu.server)),
+        each(cpu.map(|cpu| cpu.postgres)),
+        megabytes(memory),
+        megabytes(added),
+        others.map_or_else(|| "?".to_owned(), hundredths),
+    ))?;
+    Ok(added)
+}
+
+fn megabytes(kilobytes: u64) -> String {
+    hundredths(u128::from(kilobytes) * 100 / 1024)
+}
+
+fn say(text: &str) -> Result<(), Failure> {
+    Ok(writeln!(std::io::stdout(), "{text}")?)
+}

@@ -1,0 +1,90 @@
+//! Rows by the million, made in the database.
+
+use super::{Failure, database::Database};
+
+/// How many connections one statement fills.
+const BATCH: u32 = 50;
+
+/// Connections that are there already, with what was pulled through them.
+pub(crate) struct Filling<'a> {
+    /// Whose they are.
+    pub(crate) tenant: &'a str,
+    /// How many there are.
+    pub(crate) connections: u32,
+    /// How many rows each has.
+    pub(crate) rows: u32,
+}
+
+/// Fills the tables over two connections, and lets Postgres learn what is in them.
+pub(crate) async fn fill(database: &mut Database, all: &[Filling<'_>]) -> Result<(), Failure> {
+    let mut other = database.another().await?;
+    let (one_half, other_half) = all.split_at(all.len() / 2);
+    tokio::try_join!(
+        fill_each(database, one_half),
+        fill_each(&mut other, other_half)
+    )?;
+    database.run("VACUUM (ANALYZE)").await?;
+    database.run("CHECKPOINT").await
+}
+
+async fn fill_each(database: &mut Database, all: &[Filling<'_>]) -> Result<(), Failure> {
+    for one in all {
+        let mut first = 1;
+        while first <= one.connections {
+            let last = (first + BATCH - 1).min(one.connections);
+            database.run(&statements(one, first, last)).await?;
+            first = last + 1;
+        }
+    }
+    Ok(())
+}
+
+/// Identifiers are made of what they stand for; those of rows rise with time, as the server's do.
+fn statements(filling: &Filling<'_>, first: u32, last: u32) -> String {
+    let Filling { tenant, rows, .. } = filling;
+    format!(
+        "BEGIN;
+         INSERT INTO connections (tenant_id, id, kind, type, config_name, host, account_ref,
+                                  credential, version, created_at, updated_at)
+         SELECT '{tenant}', md5('connection {tenant} ' || c)::uuid, 'aggregator', 'pluggy',
+                'filled-' || lpad(c::text, 6, '0'), 'https://api.pluggy.ai', 'item-' || c, '\\x00', 1,
+                now(), now()
+         FROM generate_series({first}, {last}) AS c;
+         INSERT INTO accounts (tenant_id, id, connection_id, vendor_id, type, first_seen_at, updated_at)
+         SELECT '{tenant}', md5('account {tenant} ' || c)::uuid,
+                md5('connection {tenant} ' || c)::uuid, 'account-' || c, 'bank', now(), now()
+         FROM generate_series({first}, {last}) AS c;
+         INSERT INTO cursors (tenant_id, connection_id, account_id, watermark, window_at, full_at)
+         SELECT '{tenant}', md5('connection {tenant} ' || c)::uuid,
+                md5('account {tenant} ' || c)::uuid, now(), now(), now()
+         FROM generate_series({first}, {last}) AS c;
+         INSERT INTO pulls (tenant_id, id, connection_id, state, reason, priority, due_at, asked_at,
+                            created_at, started_at, finished_at)
+         SELECT '{tenant}', md5('pull {tenant} ' || c)::uuid, md5('connection {tenant} ' || c)::uuid,
+                'succeeded', 'initial', 20, now(), now(), now(), now(), now()
+         FROM generate_series({first}, {last}) AS c;
+         INSERT INTO transactions (tenant_id, connection_id, account_id, id, pull_id, date,
+                                   first_seen_at, updated_at, civil_date, vendor_id, direction, status,
+                                   amount, currency, description, details, content_hash)
+         SELECT '{tenant}', md5('connection {tenant} ' || c)::uuid,
+                md5('account {tenant} ' || c)::uuid,
+                (lpad(to_hex(1700000000000 + c::bigint * {rows} + r), 12, '0') || '7'
+                 || substr(hash, 1, 3) || '8' || substr(hash, 4, 15))::uuid,
+                md5('pull {tenant} ' || c)::uuid, day, now(), now(), day::date, hash::uuid::text,
+                'debit', 'posted', -(r * 37 % 5000) - 0.01, 'BRL', 'PIX ENVIADO À PADARIA',
+                jsonb_build_object(
+                    'category', 'Food and drinks', 'paymentMethod', 'PIX',
+                    'counterparty', jsonb_build_object(
+                        'name', 'Padaria', 'documentType', 'CNPJ', 'maskedDocument', '**********0100',
+                        'bank', '00000000'),
+                    'references', jsonb_build_object(
+                        'bankId', 'TXN-' || lpad(r::text, 12, '0'), 'code', lpad(r::text, 6, '0'),
+                        'payment', 'E0000000020260902031400000000001')),
+                decode(hash, 'hex')
+         FROM generate_series({first}, {last}) AS c, generate_series(1, {rows}) AS r,
+              LATERAL (SELECT md5('{tenant} ' || c || ' ' || r) AS hash,
+                              date_trunc('day', now()) - interval '1 minute' * (r * 480000 / {rows})
+                                  AS day) AS made;
+         COMMIT"
+    )
+}
