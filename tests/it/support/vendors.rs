@@ -116,6 +116,14 @@ impl Vendors {
         accounts[0]["id"].as_str().unwrap().to_owned()
     }
 
+    /// The id of an account of one of Pluggy's items.
+    pub(crate) async fn pluggy_account_of(&self, item: &str) -> String {
+        let state = self.state().await;
+        let items = state["pluggy"]["items"].as_array().unwrap();
+        let item = items.iter().find(|one| one["id"] == item).unwrap();
+        item["accounts"][0]["id"].as_str().unwrap().to_owned()
+    }
+
     /// How many rows the vendor has.
     pub(crate) async fn rows(&self, vendor: &str) -> i64 {
         let state = self.control.get("/_control/state").await.expect(200);

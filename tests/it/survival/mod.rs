@@ -4,9 +4,11 @@
 //! waited for is always that something has happened.
 
 mod chance;
+mod exhausted;
 mod full;
 mod killed;
 mod restarted;
+mod tenants;
 mod workers;
 
 use std::{
