@@ -23,6 +23,7 @@ mod pulls;
 mod rows;
 mod secrets;
 mod support;
+mod survival;
 mod vendor_budget;
 mod vendor_clients;
 mod webhooks;

@@ -2,9 +2,37 @@
 
 use sqlx::{
     AssertSqlSafe, Connection as _, Decode, Executor as _, PgConnection, Postgres, Row as _, Type,
+    postgres::PgConnectOptions,
 };
 
 use super::cluster::TestDatabase;
+
+/// The first column of every row.
+pub(crate) async fn column<T>(options: &PgConnectOptions, query: &str) -> Vec<T>
+where
+    T: for<'r> Decode<'r, Postgres> + Type<Postgres>,
+{
+    let mut connection = PgConnection::connect_with(options).await.unwrap();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test asks what the program does not"
+    )]
+    let rows = sqlx::query(AssertSqlSafe(query.to_owned()))
+        .fetch_all(&mut connection)
+        .await
+        .unwrap_or_else(|error| panic!("{query}: {error}"));
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+/// Runs a statement; answers how many rows it touched.
+pub(crate) async fn execute(options: &PgConnectOptions, statement: &str) -> u64 {
+    let mut connection = PgConnection::connect_with(options).await.unwrap();
+    connection
+        .execute(sqlx::raw_sql(AssertSqlSafe(statement.to_owned())))
+        .await
+        .unwrap_or_else(|error| panic!("{statement}: {error}"))
+        .rows_affected()
+}
 
 impl TestDatabase {
     /// The first column of every row.
@@ -12,30 +40,12 @@ impl TestDatabase {
     where
         T: for<'r> Decode<'r, Postgres> + Type<Postgres>,
     {
-        let mut connection = PgConnection::connect_with(&self.admin_options())
-            .await
-            .unwrap();
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "a test asks what the program does not"
-        )]
-        let rows = sqlx::query(AssertSqlSafe(query.to_owned()))
-            .fetch_all(&mut connection)
-            .await
-            .unwrap_or_else(|error| panic!("{query}: {error}"));
-        rows.iter().map(|row| row.get(0)).collect()
+        column(&self.admin_options(), query).await
     }
 
     /// Runs a statement; answers how many rows it touched.
     pub(crate) async fn execute(&self, statement: &str) -> u64 {
-        let mut connection = PgConnection::connect_with(&self.admin_options())
-            .await
-            .unwrap();
-        connection
-            .execute(sqlx::raw_sql(AssertSqlSafe(statement.to_owned())))
-            .await
-            .unwrap_or_else(|error| panic!("{statement}: {error}"))
-            .rows_affected()
+        execute(&self.admin_options(), statement).await
     }
 
     /// A connection that runs as one of the server's roles.

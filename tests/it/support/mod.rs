@@ -6,8 +6,9 @@ mod app;
 mod client;
 mod clock;
 pub(crate) mod cluster;
-mod inspect;
+pub(crate) mod inspect;
 pub(crate) mod process;
+pub(crate) mod relay;
 pub(crate) mod tokens;
 mod vendors;
 

@@ -125,9 +125,14 @@ impl Process {
 
     /// Asks the program to end, as an orchestrator does.
     pub(crate) fn terminate(&self) {
+        self.signal(nix::sys::signal::Signal::SIGTERM);
+    }
+
+    /// Sends a signal.
+    pub(crate) fn signal(&self, signal: nix::sys::signal::Signal) {
         let id = self.child.id().expect("it runs");
         let id = nix::unistd::Pid::from_raw(id.try_into().unwrap());
-        nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGTERM).unwrap();
+        nix::sys::signal::kill(id, signal).unwrap();
     }
 
     /// Waits for the end, and answers the exit code.

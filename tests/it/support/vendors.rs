@@ -79,6 +79,10 @@ impl Vendors {
         self.address.to_string()
     }
 
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -115,6 +119,14 @@ impl Vendors {
         let state = self.control.get("/_control/state").await.expect(200);
         let accounts = state["pluggy"]["items"][0]["accounts"].as_array().unwrap();
         accounts[0]["id"].as_str().unwrap().to_owned()
+    }
+
+    /// The id of an account of one of Pluggy's items.
+    pub(crate) async fn pluggy_account_of(&self, item: &str) -> String {
+        let state = self.state().await;
+        let items = state["pluggy"]["items"].as_array().unwrap();
+        let item = items.iter().find(|one| one["id"] == item).unwrap();
+        item["accounts"][0]["id"].as_str().unwrap().to_owned()
     }
 
     /// How many rows the vendor has.
@@ -207,6 +219,45 @@ impl Vendors {
             .send_json(Method::PUT, path, figures.to_string())
             .await
             .expect(200);
+    }
+
+    /// Both worlds in short, and the sender.
+    pub(crate) async fn state(&self) -> Value {
+        self.control.get("/_control/state").await.expect(200)
+    }
+
+    /// Tells `url` of whatever happens at a vendor.
+    pub(crate) async fn subscribe(&self, vendor: &str, url: &str) {
+        let one = json!({"vendor": vendor, "url": url});
+        self.control
+            .post("/_control/subscriptions", &one)
+            .await
+            .expect(200);
+    }
+
+    /// How webhooks are sent.
+    pub(crate) async fn sender(&self, mode: &Value) {
+        self.control.put("/_control/sender", mode).await.expect(200);
+    }
+
+    /// Sends a webhook.
+    pub(crate) async fn fire(&self, vendor: &str, body: &Value) {
+        let path = format!("/_control/{vendor}/fire");
+        let fired = json!({"resource": "", "body": body});
+        self.control.post(&path, &fired).await.expect(200);
+    }
+
+    /// The webhooks that were sent, each with its attempts.
+    pub(crate) async fn deliveries(&self) -> Vec<Value> {
+        let log = self.control.get("/_control/deliveries").await.expect(200);
+        log["deliveries"].as_array().unwrap().clone()
+    }
+
+    /// The calls that came after the one of that number.
+    pub(crate) async fn calls_after(&self, number: u64) -> Vec<Value> {
+        let path = format!("/_control/calls?after={number}");
+        let log = self.control.get(&path).await.expect(200);
+        log["calls"].as_array().unwrap().clone()
     }
 
     /// What was called since the last time, as `METHOD /path`.
