@@ -11,7 +11,7 @@ use std::{
 use super::Failure;
 
 /// Linux counts the time of processes in hundredths of a second, whatever its own clock does.
-const TICKS_PER_SECOND: u128 = 100;
+pub(super) const MICROS_PER_TICK: u128 = 10_000;
 
 /// The processor and how many of it there are.
 pub(crate) fn processor() -> String {
@@ -58,7 +58,7 @@ impl OthersAtWork {
         let (before, after) = (self.0?, Ticks::now()?);
         let all = after.all.saturating_sub(before.all);
         let own = after.own.saturating_sub(before.own);
-        let micros = all.saturating_sub(own) * 1_000_000 / TICKS_PER_SECOND;
+        let micros = all.saturating_sub(own) * MICROS_PER_TICK;
         Some(micros * 100 / elapsed.as_micros().max(1))
     }
 }
@@ -73,41 +73,54 @@ impl Ticks {
             .split_ascii_whitespace()
             .skip(1)
             .take(3))?;
-        Some(Self { all, own: own()? })
+        let own = Processes::now()?.below(std::process::id());
+        Some(Self { all, own })
     }
 }
 
-/// What this process and all below it took, with those that have ended.
-fn own() -> Option<u128> {
-    let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
-    let mut taken = HashMap::new();
-    for entry in fs::read_dir("/proc").ok()?.flatten() {
-        let Some(id) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok())
-        else {
-            continue;
-        };
-        // It may have ended since it was listed.
-        let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else {
-            continue;
-        };
-        // The name comes second, in parentheses, and may hold anything.
-        let (_, fields) = stat.rsplit_once(')')?;
-        let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
-        let parent = fields.get(1)?.parse().ok()?;
-        children.entry(parent).or_default().push(id);
-        // utime, stime, and both of the children that were waited for.
-        taken.insert(id, sum(fields.get(11..15)?.iter().copied())?);
+/// Every process of the machine, with the time that it took.
+pub(super) struct Processes {
+    children: HashMap<u32, Vec<u32>>,
+    taken: HashMap<u32, u128>,
+}
+
+impl Processes {
+    pub(super) fn now() -> Option<Self> {
+        let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
+        let mut taken = HashMap::new();
+        for entry in fs::read_dir("/proc").ok()?.flatten() {
+            let Some(id) = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok())
+            else {
+                continue;
+            };
+            // It may have ended since it was listed.
+            let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else {
+                continue;
+            };
+            // The name comes second, in parentheses, and may hold anything.
+            let (_, fields) = stat.rsplit_once(')')?;
+            let fields: Vec<&str> = fields.split_ascii_whitespace().collect();
+            let parent = fields.get(1)?.parse().ok()?;
+            children.entry(parent).or_default().push(id);
+            // utime, stime, and both of the children that were waited for.
+            taken.insert(id, sum(fields.get(11..15)?.iter().copied())?);
+        }
+        Some(Self { children, taken })
     }
-    let mut total = 0;
-    let mut open = vec![std::process::id()];
-    while let Some(id) = open.pop() {
-        total += taken.get(&id).copied().unwrap_or_default();
-        open.extend(children.remove(&id).unwrap_or_default());
+
+    /// What a process and all below it took, with those that have ended, in ticks.
+    pub(super) fn below(&self, id: u32) -> u128 {
+        let mut total = 0;
+        let mut open = vec![id];
+        while let Some(id) = open.pop() {
+            total += self.taken.get(&id).copied().unwrap_or_default();
+            open.extend(self.children.get(&id).into_iter().flatten());
+        }
+        total
     }
-    Some(total)
 }
 
 fn sum<'a>(numbers: impl Iterator<Item = &'a str>) -> Option<u128> {

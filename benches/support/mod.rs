@@ -1,5 +1,7 @@
 //! What the benchmarks of the running server share.
 
+pub(crate) mod figures;
+pub(crate) mod line;
 pub(crate) mod load;
 pub(crate) mod machine;
 pub(crate) mod server;
