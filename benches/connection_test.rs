@@ -25,7 +25,9 @@ use sqlx::postgres::PgConnectOptions;
 
 use support::{
     Failure,
-    load::{Line, Load, Sample, Step, Until, hundredths, millis},
+    figures::{hundredths, millis},
+    line::{Line, Step},
+    load::{Load, Sample, Until},
     machine,
     server::Server,
 };

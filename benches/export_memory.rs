@@ -20,8 +20,10 @@ use hyper::header;
 use support::{
     Failure,
     database::{self, Database},
+    figures::hundredths,
     filling::{Filling, fill},
-    load::{Line, Load, Step, Until, hundredths},
+    line::{Line, Step},
+    load::{Load, Until},
     machine::OthersAtWork,
     processes::{self, CpuTimes},
     server::Server,

@@ -17,8 +17,10 @@ use serde_json::{Value, json};
 use support::{
     Failure,
     database::{self, Database},
+    figures::{hundredths, millis},
     filling::{Filling, fill},
-    load::{Line, Load, Sample, Step, Until, hundredths, millis},
+    line::{Line, Step},
+    load::{Load, Sample, Until},
     machine::OthersAtWork,
     server::Server,
     vendor::Vendor,

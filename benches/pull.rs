@@ -22,7 +22,8 @@ use serde_json::{Value, json};
 use support::{
     Failure,
     database::{self, Database},
-    load::{Line, Step, hundredths},
+    figures::hundredths,
+    line::{Line, Step},
     machine::OthersAtWork,
     processes::CpuTimes,
     server::Server,

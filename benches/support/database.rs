@@ -17,7 +17,7 @@ use tokio::{
     process::Command,
 };
 
-use super::{Failure, load::millis, machine, server::Server};
+use super::{Failure, figures::millis, machine, server::Server};
 
 /// What a Postgres for work has, on a machine like the ones that these benchmarks run on.
 const SETTINGS: &[(&str, &str)] = &[

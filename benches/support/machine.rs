@@ -10,7 +10,7 @@ use std::{
 use super::{Failure, processes};
 
 /// Linux counts the time of processes in hundredths of a second, whatever its own clock does.
-const TICKS_PER_SECOND: u128 = 100;
+const MICROS_PER_TICK: u128 = 10_000;
 
 /// The processor and how many of it there are.
 pub(crate) fn processor() -> String {
@@ -57,7 +57,7 @@ impl OthersAtWork {
         let (before, after) = (self.0?, Ticks::now()?);
         let all = after.all.saturating_sub(before.all);
         let own = after.own.saturating_sub(before.own);
-        let micros = all.saturating_sub(own) * 1_000_000 / TICKS_PER_SECOND;
+        let micros = all.saturating_sub(own) * MICROS_PER_TICK;
         Some(micros * 100 / elapsed.as_micros().max(1))
     }
 }
@@ -72,13 +72,14 @@ impl Ticks {
             .split_ascii_whitespace()
             .skip(1)
             .take(3))?;
-        Some(Self { all, own: own()? })
+        let own = Processes::now()?.below(std::process::id());
+        Some(Self { all, own })
     }
 }
 
 /// What this process and all below it took, with those that have ended.
 fn own() -> Option<u128> {
-    let tree = processes::tree()?;
+    let tree = processes::tree(std::process::id())?;
     Some(tree.iter().map(|process| u128::from(process.ticks)).sum())
 }
 

@@ -1,7 +1,9 @@
 //! What the benchmarks of the running server share.
 
 pub(crate) mod database;
+pub(crate) mod figures;
 pub(crate) mod filling;
+pub(crate) mod line;
 pub(crate) mod load;
 pub(crate) mod machine;
 pub(crate) mod processes;

@@ -5,7 +5,7 @@ use std::{collections::HashMap, fs, time::Duration};
 use super::Failure;
 
 /// Linux counts the time of processes in hundredths of a second, whatever its own clock does.
-const MICROS_PER_TICK: u64 = 10_000;
+pub(super) const MICROS_PER_TICK: u64 = 10_000;
 
 /// Processor time since each program began: this one, the server below it, and its Postgres.
 #[derive(Clone, Copy, Debug, Default)]
@@ -19,7 +19,7 @@ impl CpuTimes {
     /// What was taken so far; `None` where it can't be told.
     pub(crate) fn now() -> Option<Self> {
         let mut times = Self::default();
-        for process in tree()? {
+        for process in tree(std::process::id())? {
             let taken = Duration::from_micros(process.ticks.saturating_mul(MICROS_PER_TICK));
             match &*process.name {
                 _ if process.id == std::process::id() => times.here += taken,
@@ -47,8 +47,8 @@ pub(crate) struct Process {
     pub(crate) ticks: u64,
 }
 
-/// This process and all below it; `None` where it can't be told.
-pub(crate) fn tree() -> Option<Vec<Process>> {
+/// A process and all below it; `None` where it can't be told.
+pub(crate) fn tree(root: u32) -> Option<Vec<Process>> {
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
     let mut found = HashMap::new();
     for entry in fs::read_dir("/proc").ok()?.flatten() {
@@ -78,7 +78,7 @@ pub(crate) fn tree() -> Option<Vec<Process>> {
         found.insert(id, Process { id, name, ticks });
     }
     let mut tree = Vec::new();
-    let mut open = vec![std::process::id()];
+    let mut open = vec![root];
     while let Some(id) = open.pop() {
         tree.extend(found.remove(&id));
         open.extend(children.remove(&id).unwrap_or_default());

@@ -22,6 +22,7 @@ use axum::{
 };
 use serde::Serialize;
 use serde_json::Value;
+use tower::ServiceBuilder;
 use tower_http::{
     catch_panic::CatchPanicLayer,
     compression::{
@@ -46,20 +47,20 @@ const NO_ROUTE: &str = "(none)";
 
 /// Puts the whole stack around the routes.
 pub(super) fn wrap(routes: Router, api: &Api, cors_origins: &[String]) -> Router {
-    let routes = routes
-        .layer(middleware::from_fn(limit_time))
-        .layer(CatchPanicLayer::custom(panicked));
     // Where no page in a browser may call, nothing is said about it either.
-    let routes = if cors_origins.is_empty() {
-        routes
-    } else {
-        routes.layer(cors(cors_origins))
-    };
-    routes
-        .layer(middleware::from_fn_with_state(api.clone(), observe))
-        .layer(CompressionLayer::new().compress_when(
-            SizeAbove::new(1024).and(NotForContentType::new("application/x-ndjson")),
-        ))
+    let cors = (!cors_origins.is_empty()).then(|| cors(cors_origins));
+    // All of it as one layer: for each request, every layer of a router makes a copy of all that
+    // is below it.
+    routes.layer(
+        ServiceBuilder::new()
+            .layer(CompressionLayer::new().compress_when(
+                SizeAbove::new(1024).and(NotForContentType::new("application/x-ndjson")),
+            ))
+            .layer(middleware::from_fn_with_state(api.clone(), observe))
+            .option_layer(cors)
+            .layer(CatchPanicLayer::custom(panicked))
+            .layer(middleware::from_fn(limit_time)),
+    )
 }
 
 /// The id of the request, as its answer and the log show it.

@@ -156,19 +156,32 @@ fn operations() -> OpenApiRouter<Api> {
 /// The API, and what is left of it where only pulls are worked on: what tells how the process does.
 pub fn routers(parts: ApiParts, cors_origins: &[String]) -> (Router, Router) {
     let api = Api(Arc::new(parts));
-    let wrap = |routes: Router<Api>| {
-        let routes = routes
-            .fallback(nothing_here)
-            .method_not_allowed_fallback(other_methods)
-            .with_state(api.clone());
-        middleware::wrap(routes, &api, cors_origins)
-    };
     let (all, _) = routes().split_for_parts();
     let (operations, _) = operations().split_for_parts();
     (
-        wrap(all.merge(routes::operations::reference())),
-        wrap(operations),
+        complete(
+            all.merge(routes::operations::reference()),
+            &api,
+            cors_origins,
+        ),
+        complete(operations, &api, cors_origins),
     )
+}
+
+/// Other routes in place of the API's, with everything around them that is around those: what a
+/// benchmark compares the API with.
+pub fn router_of(routes: Router, parts: ApiParts, cors_origins: &[String]) -> Router {
+    let api = Api(Arc::new(parts));
+    complete(routes.with_state(()), &api, cors_origins)
+}
+
+/// Routes with all that is around them.
+fn complete(routes: Router<Api>, api: &Api, cors_origins: &[String]) -> Router {
+    let routes = routes
+        .fallback(nothing_here)
+        .method_not_allowed_fallback(other_methods)
+        .with_state(api.clone());
+    middleware::wrap(routes, api, cors_origins)
 }
 
 async fn nothing_here() -> Problem {

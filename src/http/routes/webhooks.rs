@@ -9,7 +9,7 @@ use axum::{
 use tracing::field::display;
 
 use crate::{
-    app::WebhookProof,
+    app::{KnownWebhook, WebhookProof},
     http::{Api, body::read_webhook, openapi::WebhookProblems, problem::Problem},
 };
 
@@ -41,7 +41,27 @@ pub(in crate::http) async fn receive(
     // A path that can't be read holds no good token.
     let (provider, token) = path.map(|Path(parts)| parts).unwrap_or_default();
     let webhook = api.app().recognise_webhook(&provider, &token).await?;
-    tracing::Span::current().record("webhook_token.id", display(webhook.token_id()));
+    let name = || {
+        tracing::Span::current().record("webhook_token.id", display(webhook.token_id()));
+    };
+    // A span that records one more thing writes all that it holds anew, for nothing as long as
+    // nothing is told of the webhook.
+    if tracing::enabled!(tracing::Level::DEBUG) {
+        name();
+    }
+    let outcome = take(&api, &webhook, peer, request).await;
+    if outcome.is_err() {
+        name();
+    }
+    outcome
+}
+
+async fn take(
+    api: &Api,
+    webhook: &KnownWebhook,
+    peer: SocketAddr,
+    request: Request,
+) -> Result<StatusCode, Problem> {
     let (head, body) = request.into_parts();
     let body = read_webhook(&head.headers, body).await?;
     let values = |name: &str| {
@@ -52,6 +72,6 @@ pub(in crate::http) async fn receive(
         peer: peer.ip(),
         headers: &values,
     };
-    api.app().accept_webhook(&webhook, &proof, body).await?;
+    api.app().accept_webhook(webhook, &proof, body).await?;
     Ok(StatusCode::ACCEPTED)
 }

@@ -32,19 +32,31 @@ pub(super) fn connect_options(login: &PgConnectOptions) -> PgConnectOptions {
     ])
 }
 
-/// Writes deliveries and the pulls that they ask for, in the order of the steps below.
+/// Writes deliveries and the pulls that they ask for, in the order of the steps below; those that
+/// come twice in this batch are left out before.
 ///
-/// 1. Those that are known already are left out, and those that come twice in this batch.
-/// 2. The waiting pull of each connection is locked, or made. Its lock is what keeps a worker from
-///    beginning the pull before the deliveries that ask for it are there to be read.
-/// 3. The deliveries are written. Another process may have written the same since the first step.
+/// 1. The waiting pull of each connection is locked. The lock is what keeps a worker from beginning
+///    the pull before the deliveries that ask for it are there to be read. Nearly every pull has
+///    nothing more to do for them than it had, and is not written again: under load that would be
+///    a new version of the row for each webhook.
+/// 2. Where no pull waits, or one has to do more than before, those deliveries are looked up, for
+///    one that is known already asks for nothing.
+/// 3. For what is left the missing pulls are made, and the others changed.
+/// 4. The deliveries are written, where they are not known. Another process may have written the
+///    same since this one began.
 ///
 /// A key that expires is made of the event's words, which another event may repeat. So it only stands
 /// for an event that was told before while the pull that follows that one has read nothing yet: then
 /// reading once serves both. Else the delivery is taken as new, in the place of the one before, and
 /// asks for a pull of its own. One that asks for none is noted again after an hour.
 ///
-/// Locks are taken in one order, so two processes can't wait for each other in a circle.
+/// Locks are taken in one order, so two processes can't wait for each other in a circle; but where
+/// one has just made a pull that the other did not see yet, they may, until the first gives up
+/// waiting and tries again.
+#[expect(
+    clippy::too_many_lines,
+    reason = "one statement, whose steps are read one after the other"
+)]
 pub(super) async fn write(
     connection: &mut PgConnection,
     deliveries: impl Iterator<Item = &NewDelivery>,
@@ -52,14 +64,7 @@ pub(super) async fn write(
     let rows = Columns::of(deliveries);
     let written = sqlx::query_scalar!(
         r#"WITH told AS MATERIALIZED (
-               SELECT t.*, (SELECT d.received_at FROM deliveries d
-                            WHERE d.tenant_id = t.tenant_id AND d.id = t.id) AS known_at,
-                      CASE WHEN t.key_expires THEN
-                          (SELECT p.state FROM pulls p
-                           WHERE p.tenant_id = t.tenant_id AND p.id =
-                                 (SELECT d.pull_id FROM deliveries d
-                                  WHERE d.tenant_id = t.tenant_id AND d.id = t.id))
-                      END AS known_state
+               SELECT *
                FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[],
                            $7::boolean[], $8::bytea[], $9::text[], $10::text[], $11::text[],
                            $12::timestamptz[], $13::text[], $14::uuid[], $15::timestamptz[])
@@ -67,14 +72,41 @@ pub(super) async fn write(
                          key_expires, body, outcome, hint, hint_account,
                          hint_since, hint_ids, pull_id, received_at)
            ),
-           fresh AS MATERIALIZED (
-               SELECT * FROM told
-               WHERE known_at IS NULL
-                  OR key_expires AND CASE outcome
-                         WHEN 'queued' THEN known_state IS DISTINCT FROM 'queued'
-                         ELSE known_at <= received_at - interval '1 hour' END
+           waiting AS MATERIALIZED (
+               SELECT p.* FROM (
+                   SELECT tenant_id, connection_id, min(received_at) AS received_at,
+                          max(received_at) FILTER (WHERE hint IN ('full', 'window')) AS asked_at
+                   FROM told WHERE outcome = 'queued'
+                   GROUP BY tenant_id, connection_id
+                   ORDER BY tenant_id, connection_id
+               ) AS t CROSS JOIN LATERAL (
+                   SELECT tenant_id, connection_id, id,
+                          state = 'queued' AND due_at > t.received_at
+                              OR priority > $16::smallint
+                              OR coalesce(asked_at < t.asked_at, false) AS grows
+                   FROM pulls
+                   WHERE tenant_id = t.tenant_id AND connection_id = t.connection_id
+                     AND state IN ('queued', 'retrying')
+                   FOR NO KEY UPDATE
+               ) AS p
            ),
-           pulled AS (
+           fresh AS MATERIALIZED (
+               SELECT t.*, p.id AS joined FROM told t
+               LEFT JOIN waiting p
+                 ON p.tenant_id = t.tenant_id AND p.connection_id = t.connection_id
+                    AND t.outcome = 'queued' AND NOT p.grows
+               WHERE p.id IS NOT NULL
+                  OR NOT EXISTS (
+                       SELECT FROM deliveries d
+                       WHERE d.tenant_id = t.tenant_id AND d.id = t.id
+                         AND NOT (t.key_expires AND CASE t.outcome
+                              WHEN 'queued' THEN (
+                                  SELECT k.state FROM pulls k
+                                  WHERE k.tenant_id = d.tenant_id AND k.id = d.pull_id
+                              ) IS DISTINCT FROM 'queued'
+                              ELSE d.received_at <= t.received_at - interval '1 hour' END))
+           ),
+           made AS (
                INSERT INTO pulls AS p
                    (tenant_id, id, connection_id, state, reason, priority, due_at, created_at,
                     asked_at)
@@ -84,7 +116,7 @@ pub(super) async fn write(
                       CASE WHEN bool_or(hint IN ('full', 'window'))
                                 OVER (PARTITION BY tenant_id, connection_id)
                            THEN received_at ELSE 'epoch' END
-               FROM fresh WHERE outcome = 'queued'
+               FROM fresh WHERE outcome = 'queued' AND joined IS NULL
                ORDER BY tenant_id, connection_id
                ON CONFLICT (tenant_id, connection_id) WHERE state IN ('queued', 'retrying')
                DO UPDATE SET
@@ -103,9 +135,10 @@ pub(super) async fn write(
                       f.key_expires, f.body, f.outcome, f.hint, f.hint_account, f.hint_since,
                       CASE WHEN f.hint_ids IS NOT NULL
                            THEN ARRAY(SELECT json_array_elements_text(f.hint_ids::json)) END,
-                      CASE f.outcome WHEN 'queued' THEN p.id END, f.received_at
+                      CASE f.outcome WHEN 'queued' THEN coalesce(f.joined, p.id) END,
+                      f.received_at
                FROM fresh f
-               LEFT JOIN pulled p
+               LEFT JOIN made p
                  ON p.tenant_id = f.tenant_id AND p.connection_id = f.connection_id
                ORDER BY f.tenant_id, f.id
                ON CONFLICT (tenant_id, id) DO UPDATE SET
@@ -124,7 +157,7 @@ pub(super) async fn write(
            -- Once for the whole batch, and only if somebody has something to do.
            rung AS MATERIALIZED (
                SELECT count(pg_notify('discovery_pulls', '')) AS times
-               FROM (SELECT FROM pulled LIMIT 1) AS any_pull
+               FROM (SELECT FROM made UNION ALL SELECT FROM waiting LIMIT 1) AS any_pull
            )
            SELECT id AS "id!" FROM written WHERE (SELECT times FROM rung) >= 0"#,
         &rows.tenants,
