@@ -218,7 +218,11 @@ async fn survives(small: Small) {
     let mut taken = BTreeSet::new();
     let mut numbers = 0..;
     for number in numbers.by_ref().take(20) {
-        assert_eq!(tell(&house, number).await, 202);
+        house
+            .until("a webhook is taken", async || {
+                tell(&house, number).await == 202
+            })
+            .await;
         taken.insert(number);
     }
 
@@ -256,10 +260,8 @@ async fn survives(small: Small) {
         .filter(|key| !kept.contains(key))
         .collect();
     assert!(lost.is_empty(), "acknowledged and lost: {lost:?}");
-    if small == Small::Tables {
-        // Where the server lives on, a refusal is a refusal.
-        assert_eq!(kept, taken.iter().map(key).collect());
-    }
+    // Of a refusal nobody can say whether it came too late, but those that found no room left nothing.
+    assert!(refused.iter().map(key).any(|key| !kept.contains(&key)));
     // And what it was refused for is done, too.
     drop(server);
     let _server = house.serve().await;
