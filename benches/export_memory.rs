@@ -19,13 +19,14 @@ use hyper::header;
 
 use support::{
     Failure,
+    cpu::CpuTimes,
     database::{self, Database},
     figures::hundredths,
     filling::{Filling, fill},
     line::{Line, Step},
     load::{Load, Until},
     machine::OthersAtWork,
-    processes::{self, CpuTimes},
+    memory,
     server::Server,
 };
 
@@ -115,7 +116,7 @@ async fn measure(server: &Server, media_type: &str) -> Result<u64, Failure> {
     let id = server.id().ok_or("the server has ended")?;
     let mut line = Line::open(server.api).await?;
     let step = list(server, media_type)?;
-    let memory = processes::memory(id)?;
+    let held = memory::held(id)?;
     let (cpu, others, begin) = (CpuTimes::now(), OthersAtWork::begin(), Instant::now());
     let mut lines = 0;
     line.ask_for_pieces(&step, |piece| {
@@ -127,7 +128,7 @@ async fn measure(server: &Server, media_type: &str) -> Result<u64, Failure> {
     let cpu = CpuTimes::now()
         .zip(cpu)
         .map(|(after, before)| after.since(before));
-    let added = processes::peak_memory(id)?.saturating_sub(memory);
+    let added = memory::peak(id)?.saturating_sub(held);
     let rows = (CONNECTIONS * ROWS) as usize;
     if lines < rows {
         return Err(format!("{lines} lines came, and not {rows}").into());
@@ -144,7 +145,7 @@ async fn measure(server: &Server, media_type: &str) -> Result<u64, Failure> {
         rows as u128 * 1_000_000 / elapsed.as_micros().max(1),
         each(cpu.map(|cpu| cpu.server)),
         each(cpu.map(|cpu| cpu.postgres)),
-        megabytes(memory),
+        megabytes(held),
         megabytes(added),
         others.map_or_else(|| "?".to_owned(), hundredths),
     ))?;

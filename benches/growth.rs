@@ -203,7 +203,7 @@ impl<'a> Bench<'a> {
              WHERE tenant_id = '{}' AND connection_id = '{id}' AND state = 'succeeded'",
             server.ready.tenant
         );
-        let body = json!({ "vendor": "pluggy", "connectionConfigName": "measured" });
+        let body = json!({ "vendor": "pluggy", "connection_config_name": "measured" });
         let mint = Step::send(Method::POST, "/v1/discovery/webhooks/tokens", &body);
         let minted = bench.ask(mint, StatusCode::CREATED).await?;
         let token = minted["token"]
@@ -274,6 +274,8 @@ impl<'a> Bench<'a> {
     }
 
     async fn pull_often(&mut self, times: u32) -> Result<(), Failure> {
+        // The server hangs up on who was silent for long.
+        self.api = Line::open(self.server.api).await?;
         for _ in 0..times {
             let rows = self.brought..self.brought + FRESH;
             let since = self.vendor.bring(0, rows);
@@ -311,6 +313,7 @@ impl<'a> Bench<'a> {
 
     /// Follows a list to its end, and answers the path of the last page.
     async fn last_page(&mut self, list: &str, cursor: &str) -> Result<String, Failure> {
+        self.api = Line::open(self.server.api).await?;
         let mut path = list.to_owned();
         loop {
             let page = self.ask(Step::get(&path), StatusCode::OK).await?;

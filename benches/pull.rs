@@ -21,11 +21,11 @@ use serde_json::{Value, json};
 
 use support::{
     Failure,
+    cpu::CpuTimes,
     database::{self, Database},
     figures::hundredths,
     line::{Line, Step},
     machine::OthersAtWork,
-    processes::CpuTimes,
     server::Server,
     vendor::Vendor,
 };

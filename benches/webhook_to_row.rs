@@ -7,15 +7,8 @@
 //!
 //! README.md beside this file tells how to read what it prints.
 
-mod support {
-    pub(crate) mod figures;
-    pub(crate) mod line;
-    pub(crate) mod machine;
-    pub(crate) mod server;
-
-    /// Why a benchmark ends without a table, told to whoever started it.
-    pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
-}
+#[expect(dead_code, reason = "each benchmark uses a part of it")]
+mod support;
 
 use std::{
     cell::RefCell,

@@ -18,11 +18,11 @@ use super::Failure;
 /// One request, and what a good answer to it is.
 #[derive(Clone)]
 pub(crate) struct Step {
-    method: Method,
-    path: String,
+    pub(super) method: Method,
+    pub(super) path: String,
     headers: Vec<(HeaderName, HeaderValue)>,
     body: Bytes,
-    status: StatusCode,
+    pub(super) status: StatusCode,
     contains: &'static str,
 }
 
@@ -99,28 +99,7 @@ impl Line {
         Ok(body)
     }
 
-    /// Asks once, and hands over the body piece by piece, as it comes.
-    pub(crate) async fn ask_for_pieces(
-        &mut self,
-        step: &Step,
-        mut take: impl FnMut(&Bytes),
-    ) -> Result<(), Failure> {
-        let answer = self.send(step).await?;
-        let status = answer.status();
-        if status != step.status {
-            let (method, path) = (&step.method, &step.path);
-            return Err(format!("{method} {path} was answered {status}").into());
-        }
-        let mut body = answer.into_body();
-        while let Some(frame) = body.frame().await {
-            if let Some(piece) = frame?.data_ref() {
-                take(piece);
-            }
-        }
-        Ok(())
-    }
-
-    async fn send(&mut self, step: &Step) -> Result<Response<Incoming>, Failure> {
+    pub(super) async fn send(&mut self, step: &Step) -> Result<Response<Incoming>, Failure> {
         let mut request = Request::builder()
             .method(&step.method)
             .uri(&*step.path)

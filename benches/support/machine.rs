@@ -72,7 +72,7 @@ impl Ticks {
             .split_ascii_whitespace()
             .skip(1)
             .take(3))?;
-        let own = Processes::now()?.below(std::process::id());
+        let own = own()?;
         Some(Self { all, own })
     }
 }
@@ -80,7 +80,7 @@ impl Ticks {
 /// What this process and all below it took, with those that have ended.
 fn own() -> Option<u128> {
     let tree = processes::tree(std::process::id())?;
-    Some(tree.iter().map(|process| u128::from(process.ticks)).sum())
+    Some(tree.iter().map(|(_, _, ticks)| u128::from(*ticks)).sum())
 }
 
 fn sum<'a>(numbers: impl Iterator<Item = &'a str>) -> Option<u128> {

@@ -54,7 +54,7 @@ fn taken<const N: usize>(of: [u32; N]) -> Option<Taken<N>> {
 fn micros_below(id: u32) -> Option<u128> {
     let ticks = processes::tree(id)?
         .iter()
-        .map(|one| one.ticks)
+        .map(|(_, _, ticks)| *ticks)
         .sum::<u64>();
     Some(u128::from(ticks) * u128::from(MICROS_PER_TICK))
 }

@@ -8,18 +8,9 @@
 
 mod place;
 mod rivals;
-#[path = "../support"]
-mod support {
-    pub(crate) mod figures;
-    pub(crate) mod line;
-    pub(crate) mod machine;
-    pub(crate) mod posts;
-    pub(crate) mod processes;
-    pub(crate) mod usage;
-
-    /// Why a benchmark ends without a table, told to whoever started it.
-    pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
-}
+#[expect(dead_code, reason = "each benchmark uses a part of it")]
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::{
     collections::BTreeMap,

@@ -70,9 +70,9 @@ pub(crate) async fn serve(rival: &str) -> Result<(), Failure> {
         .route(PATH, receiver)
         .route("/health", get(async || StatusCode::OK));
     let shutdown = Shutdown::new();
-    let router = http::router_of(routes, parts(&config, &shutdown)?, &[]);
+    let served = http::router_of(routes, parts(&config, &shutdown)?, &[]);
     shutdown.spawn("metrics", telemetry::metrics().keep(shutdown.token()));
-    server::serve(listener, router, shutdown.token()).await;
+    server::serve(listener, served, shutdown.token()).await;
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use crate::{
         ids::AccountId,
         pull::{self, Cursor, Hints, PlanInput, Progress, Step, Unfinished},
         source::{SourceReport, SourceState},
-        transaction::Converted,
+        transaction::{Converted, Quarantined},
     },
     storage::{Absence, ClaimedPull, Gone, Known, PageWrite, StoredAccount, TenantTx},
     vendors::{
@@ -46,13 +46,12 @@ pub(super) struct Attempt<'a> {
 struct Listed {
     seen: HashSet<String>,
     changed: u64,
-    /// Whether rows moved between the pages while it was read.
-    drifted: bool,
+    /// Whether it was read in one go, and no rows moved between its pages meanwhile. Of one that an
+    /// earlier attempt began, what the first pages held is not known any more, so that nothing is
+    /// missing from it; the next listing that is whole tells.
+    whole: bool,
     /// When it was begun: what the vendor took in later is not in it for sure.
     began: DateTime<Utc>,
-    /// Whether an earlier attempt read its first pages. What those held is not known any more, so
-    /// that nothing is missing from it; the next listing that is read in one go tells.
-    continued: bool,
     /// Whether its place is noted.
     noted: bool,
     /// Whether it holds every row of the account that we have.
@@ -62,15 +61,22 @@ struct Listed {
 }
 
 impl Listed {
-    fn is_whole(&self) -> bool {
-        !self.drifted && !self.continued
+    fn note_quarantined(&mut self, rows: &[Quarantined]) {
+        for row in rows {
+            match &row.vendor_id {
+                // A row that could not be read is there all the same.
+                Some(id) => drop(self.seen.insert(id.clone())),
+                // One without a name may be any of ours.
+                None => self.whole = false,
+            }
+        }
     }
 
     /// Whether what did not come is gone. What is said to be gone and does not come is, whatever else
     /// goes on; what is missing from a listing is gone only if the listing is whole and up to date.
     fn proves_absence(&self, step: &Step, report: &SourceReport) -> bool {
         let is_told = matches!(step, Step::Named(_)) && report.state.is_usable();
-        is_told || report.transactions_current && self.is_whole()
+        is_told || report.transactions_current && self.whole
     }
 }
 
@@ -318,9 +324,8 @@ impl Attempt<'_> {
         let mut listed = Listed {
             seen: HashSet::new(),
             changed: 0,
-            drifted: false,
+            whole: unfinished.is_none(),
             began: unfinished.as_ref().map_or(self.began, |one| one.began),
-            continued: unfinished.is_some(),
             noted: unfinished.is_some(),
             lacks_nothing: false,
             untold: Progress::default(),
@@ -329,7 +334,7 @@ impl Attempt<'_> {
             Some(one) => (Some(PageMark(one.mark)), one.total),
             None => (None, None),
         };
-        let mut resumes = listed.continued;
+        let mut resumes = !listed.whole;
         let fetch = async |mark: Option<PageMark>| -> Result<TransactionPage, Stop> {
             if self.stopping.is_cancelled() {
                 return Err(Stop::Stopping);
@@ -341,21 +346,14 @@ impl Attempt<'_> {
         };
         let mut page = fetch(mark).await?;
         loop {
-            for row in &page.converted.quarantined {
-                match &row.vendor_id {
-                    // A row that could not be read is there all the same.
-                    Some(id) => drop(listed.seen.insert(id.clone())),
-                    // One without a name may be any of ours.
-                    None => listed.drifted = true,
-                }
-            }
+            listed.note_quarantined(&page.converted.quarantined);
             let moved = total.is_some_and(|before| Some(before) != page.total);
             if moved && resumes {
                 // Much may have happened since; rows that moved to pages that were read would be lost.
                 return Err(self.error(ErrorKind::BadCursor, "listing_moved"));
             }
             resumes = false;
-            listed.drifted |= moved;
+            listed.whole &= !moved;
             total = page.total.or(total);
             let Some(mark) = page.next.clone() else {
                 self.write_page(
@@ -390,18 +388,18 @@ impl Attempt<'_> {
             let written = written?;
             page = match next {
                 Ok(next) => next,
-                Err(stop) => {
+                Err(ending) => {
                     // Pages that were known already were not written, and neither was the place.
-                    if let Some(place) = place.filter(|_| !written && !stop.loses_place()) {
+                    if let Some(place) = place.filter(|_| !written && !ending.loses_place()) {
                         self.note_place(account.id, &place).await?;
                     }
-                    return Err(stop);
+                    return Err(ending);
                 }
             };
         }
         // Fewer or more different rows than there are said to be: some moved while it was read.
-        listed.drifted |=
-            step.is_exhaustive() && total.is_some_and(|total| total != as_count(listed.seen.len()));
+        listed.whole &=
+            !step.is_exhaustive() || total.is_none_or(|total| total == as_count(listed.seen.len()));
         listed.lacks_nothing = known.is_some_and(|known| known.is_within(&listed.seen));
         Ok(listed)
     }

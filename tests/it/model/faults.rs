@@ -92,18 +92,18 @@ async fn one_fault_anywhere(vendor: Vendor) {
 
 #[tokio::test]
 async fn one_fault_anywhere_at_pluggy_delays_the_truth_and_no_more() {
-    one_fault_anywhere(Vendor::Pluggy).await;
+    Box::pin(one_fault_anywhere(Vendor::Pluggy)).await;
 }
 
 #[tokio::test]
 async fn one_fault_anywhere_at_belvo_delays_the_truth_and_no_more() {
-    one_fault_anywhere(Vendor::Belvo).await;
+    Box::pin(one_fault_anywhere(Vendor::Belvo)).await;
 }
 
 #[tokio::test]
 async fn a_fault_that_does_not_end_is_told_with_its_reason() {
     for vendor in Vendor::BOTH {
-        for (place, after) in [(Place::Source, 0), (Place::Rows, 4)] {
+        for (place, after) in [(Place::Source, 0), (Place::Rows, 0)] {
             let mut world = World::begin().await;
             change(&mut world, vendor).await;
             let fault = Fault {
