@@ -4,10 +4,10 @@ use super::{Chance, House};
 use crate::support::migrated;
 
 /// How often it is killed.
-const ROUNDS: usize = 24;
+const ROUNDS: usize = 20;
 /// After so many rounds it is left to finish. A pull that meets its worker's end eight times is
 /// given up, and is meant to be; fewer may cost nothing.
-const SPELL: usize = 6;
+const SPELL: usize = 5;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_killed_at_any_moment_loses_nothing_that_it_acknowledged() {
@@ -22,7 +22,7 @@ async fn a_server_that_is_killed_at_any_moment_loses_nothing_that_it_acknowledge
             happen_while_it_is_told(&house, &mut chance).await;
         }
         server.child.kill().await.unwrap();
-        house.let_leases_lapse().await;
+        house.nobody_works().await;
         if round % SPELL == 0 {
             settle(&house).await;
         }
@@ -50,6 +50,7 @@ async fn happen_while_it_reads(house: &House, chance: &mut Chance) {
         house.something_happens(chance).await;
         house
             .until("a vendor is called", async || {
+                house.let_leases_lapse().await;
                 !house.vendors.calls_after(last).await.is_empty()
             })
             .await;

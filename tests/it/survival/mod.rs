@@ -13,14 +13,18 @@ mod workers;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
+use chrono::{DateTime, Utc};
 use matcher_discovery::{
     cli::wiring::{self, Outside},
     config::{Config, Profile, Source},
-    domain::{clock::SystemClock, random::OsRandom},
+    domain::{
+        clock::{Clock as _, SystemClock},
+        random::OsRandom,
+    },
     shutdown::Shutdown,
 };
 use serde_json::{Value, json};
@@ -66,6 +70,8 @@ struct House {
     client: Client,
     environment: BTreeMap<&'static str, String>,
     admin: PgConnectOptions,
+    /// Until when whoever works no more did.
+    idle_at: Mutex<DateTime<Utc>>,
     endpoints: BTreeMap<&'static str, Endpoint>,
     shutdown: Shutdown,
 }
@@ -119,6 +125,7 @@ impl House {
             client: Client::new(service.router, Some(&token)),
             environment,
             admin,
+            idle_at: Mutex::new(SystemClock.now()),
             endpoints: BTreeMap::new(),
             shutdown,
         };
@@ -248,12 +255,23 @@ impl House {
         self.column(&query).await[0]
     }
 
-    /// Lets the leases of the workers that are dead run out, as they would by themselves within a
-    /// minute: it only makes the wait shorter.
+    /// Notes that whoever was at work until now is so no more.
+    async fn nobody_works(&self) {
+        *self.idle_at.lock().unwrap() = SystemClock.now();
+        self.let_leases_lapse().await;
+    }
+
+    /// Lets the leases run out that were taken or kept before that, as they would by themselves within
+    /// a minute: it only makes the wait shorter. Not once and for all, since what a killed program
+    /// said last may still be on its way to the database.
     async fn let_leases_lapse(&self) {
-        let lapse = "UPDATE pulls SET lease_until = now() - interval '1 second'
-                     WHERE state = 'running'";
-        inspect::execute(&self.admin, lapse).await;
+        let idle_at = self.idle_at.lock().unwrap().to_rfc3339();
+        let lapse = format!(
+            "UPDATE pulls SET lease_until = now() - interval '1 second'
+             WHERE state = 'running' AND lease_until > now()
+               AND lease_until < '{idle_at}'::timestamptz + interval '60 seconds'"
+        );
+        inspect::execute(&self.admin, &lapse).await;
     }
 
     /// Lets the pulls that wait before they try again do so at once: it only makes the wait shorter.
@@ -292,6 +310,7 @@ impl House {
 
     /// Whether there is nothing left to do.
     async fn is_dry(&self) -> bool {
+        self.let_leases_lapse().await;
         self.count("pulls WHERE state NOT IN ('succeeded', 'failed', 'cancelled')")
             .await
             == 0

@@ -62,8 +62,9 @@ async fn a_database_that_is_restarted_under_load_loses_nothing_that_was_acknowle
         nothing_is_acknowledged(&house, &mut chance).await;
 
         cluster = start(directory.path()).await;
+        // What was at work failed, and could not say so.
+        house.nobody_works().await;
         house.everything_arrives().await;
-        house.let_leases_lapse().await;
         house
             .until("the queue ran dry", async || {
                 house.let_backoffs_pass().await;

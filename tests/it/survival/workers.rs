@@ -101,7 +101,7 @@ async fn a_worker_that_was_paused_past_its_lease_comes_back_and_writes_nothing()
                 .await;
         }
         house.vendors.no_faults().await;
-        house.let_leases_lapse().await;
+        house.nobody_works().await;
         let _other = house.work().await;
         house.runs_dry().await;
         house.expect_truth().await;
