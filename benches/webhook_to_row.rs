@@ -113,7 +113,11 @@ async fn measure_all(server: &Server) -> Result<(), Failure> {
     ))?;
     for (thousandths, limit) in TARGETS {
         let found = quietest.within(thousandths);
-        let kept = if found < limit { "kept" } else { "missed" };
+        let kept = match (quietest.is_quiet(), found < limit) {
+            (false, _) => "busy, so that it proves nothing",
+            (true, true) => "kept",
+            (true, false) => "missed",
+        };
         let (percent, found, limit) = (thousandths / 10, millis(found), millis(limit));
         say(&format!(
             "from webhook to row, p{percent}: {found} ms, to stay under {limit} ms ({kept})"

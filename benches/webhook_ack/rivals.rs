@@ -149,13 +149,21 @@ async fn steps(
         .fetch_one(&mut *tx)
         .await?;
         let pull: Uuid = sqlx::query_scalar(
-            "INSERT INTO pulls AS p
-                 (tenant_id, id, connection_id, state, reason, priority, due_at, created_at, asked_at)
-             VALUES ($1, $2, $3, 'queued', 'webhook', 1, $4, $4, 'epoch')
-             ON CONFLICT (tenant_id, connection_id) WHERE state IN ('queued', 'retrying')
-             DO UPDATE SET due_at = least(p.due_at, excluded.due_at),
-                           priority = least(p.priority, excluded.priority)
-             RETURNING id",
+            "WITH waiting AS (
+                 SELECT id FROM pulls
+                 WHERE tenant_id = $1 AND connection_id = $3 AND state IN ('queued', 'retrying')
+                 FOR NO KEY UPDATE
+             ),
+             made AS (
+                 INSERT INTO pulls AS p
+                     (tenant_id, id, connection_id, state, reason, priority, due_at, created_at, asked_at)
+                 SELECT $1, $2, $3, 'queued', 'webhook', 30, $4, $4, 'epoch'
+                 WHERE NOT EXISTS (SELECT FROM waiting)
+                 ON CONFLICT (tenant_id, connection_id) WHERE state IN ('queued', 'retrying')
+                 DO UPDATE SET due_at = least(p.due_at, excluded.due_at)
+                 RETURNING id
+             )
+             SELECT id FROM waiting UNION ALL SELECT id FROM made",
         )
         .bind(binding.tenant_id)
         .bind(PullId::new(&SystemClock, &OsRandom).0)
@@ -229,15 +237,21 @@ async fn statement(
         body,
     };
     let both = sqlx::query(
-        "WITH pulled AS (
+        "WITH waiting AS (
+             SELECT id FROM pulls
+             WHERE tenant_id = $1 AND connection_id = $3 AND state IN ('queued', 'retrying')
+             FOR NO KEY UPDATE
+         ),
+         made AS (
              INSERT INTO pulls AS p
                  (tenant_id, id, connection_id, state, reason, priority, due_at, created_at, asked_at)
-             VALUES ($1, $12, $3, 'queued', 'webhook', 1, $11, $11, 'epoch')
+             SELECT $1, $12, $3, 'queued', 'webhook', 30, $11, $11, 'epoch'
+             WHERE NOT EXISTS (SELECT FROM waiting)
              ON CONFLICT (tenant_id, connection_id) WHERE state IN ('queued', 'retrying')
-             DO UPDATE SET due_at = least(p.due_at, excluded.due_at),
-                           priority = least(p.priority, excluded.priority)
+             DO UPDATE SET due_at = least(p.due_at, excluded.due_at)
              RETURNING id
-         )
+         ),
+         pulled AS (SELECT id FROM waiting UNION ALL SELECT id FROM made)
          INSERT INTO deliveries
              (tenant_id, id, connection_id, token_id, event, event_key, key_expires, body,
               outcome, hint, hint_account, hint_since, pull_id, received_at)
