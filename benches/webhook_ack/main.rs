@@ -123,7 +123,11 @@ async fn measure_all(place: &mut Place, chosen: &Chosen) -> Result<(), Failure> 
     for &clients in &chosen.clients {
         for &(candidate, _) in &chosen.candidates {
             let server = place.serve(candidate).await?;
-            let sample = measure(place, &server, &posts, clients, candidate).await?;
+            let measured = measure(place, &server, &posts, clients, candidate).await;
+            let sample = measured.map_err(|error| {
+                let said = server.said();
+                format!("{error}\nthe server said:\n{said}")
+            })?;
             server.stop().await?;
             samples.insert((clients, candidate), sample);
         }

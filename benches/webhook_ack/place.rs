@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    io::Read as _,
     net::{SocketAddr, TcpListener},
     path::PathBuf,
     process::Stdio,
@@ -268,11 +269,16 @@ impl Server {
     }
 
     fn did_not_start(&self, why: &str) -> Failure {
+        let said = self.said();
+        format!("a server did not start: {why}; it said:\n{said}").into()
+    }
+
+    /// What it logged.
+    pub(crate) fn said(&self) -> String {
         let said = self.log.reopen().and_then(|mut log: File| {
             let mut said = String::new();
-            std::io::Read::read_to_string(&mut log, &mut said).map(|_| said)
+            log.read_to_string(&mut said).map(|_| said)
         });
-        let said = said.unwrap_or_default();
-        format!("a server did not start: {why}; it said:\n{said}").into()
+        said.unwrap_or_else(|error| format!("its log is lost: {error}"))
     }
 }
