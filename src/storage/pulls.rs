@@ -326,7 +326,7 @@ impl TenantTx {
         pull: PullId,
     ) -> Result<Hints, StorageError> {
         let rows = sqlx::query!(
-            "SELECT hint, hint_account, hint_since, hint_ids FROM deliveries
+            "SELECT hint, hint_account, hint_since, hint_ids, received_at FROM deliveries
              WHERE tenant_id = $1 AND connection_id = $2 AND pull_id = $3",
             self.tenant.0,
             connection.0,
@@ -338,6 +338,9 @@ impl TenantTx {
         for row in rows {
             let account = row.hint_account;
             let ids = row.hint_ids.unwrap_or_default();
+            if !ids.is_empty() {
+                hints.named_at = hints.named_at.max(Some(row.received_at));
+            }
             hints.merge(match row.hint.as_str() {
                 "source" => Hint::Source,
                 "created" => Hint::Created {
