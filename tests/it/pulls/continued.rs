@@ -158,6 +158,12 @@ async fn a_place_that_is_lost_or_old_is_not_gone_on_from() {
         let query = format!("SELECT full_at FROM cursors WHERE account_id = '{account}'");
         let read: Vec<DateTime<Utc>> = house.app.column(&query).await;
         assert_eq!(read, [began], "{vendor} {how}: it was begun anew");
+        // Not even of a listing that was begun anew and is too short for a place of its own.
+        assert_eq!(
+            column(&house, vendor, mark).await,
+            [""; 0],
+            "{vendor} {how}"
+        );
     }
 }
 
