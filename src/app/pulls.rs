@@ -121,7 +121,8 @@ impl App {
         Ok(pull)
     }
 
-    /// Calls a live pull off. What it has written stays.
+    /// Calls off a live pull, or one that failed, which the next one would do as well. What it has written
+    /// stays.
     pub async fn cancel_pull(&self, caller: &Caller, id: PullId) -> Result<Pull, AppError> {
         let now = self.0.parts.clock.now();
         let mut tx = self.0.parts.store.begin(caller.tenant).await?;
