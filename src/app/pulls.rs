@@ -107,7 +107,9 @@ impl App {
         if !tx.share_aggregator_connection(pull.connection).await? {
             return Err(AppError::ConnectionNotFound);
         }
-        let waiting = tx.hand_over_to_waiting(id, pull.connection, now, 0).await?;
+        let waiting = tx
+            .hand_over_to_waiting(id, pull.connection, now, 0, false)
+            .await?;
         if waiting.is_none() {
             tx.requeue_pull(id, now).await?;
         }

@@ -463,7 +463,7 @@ impl TenantTx {
             } => {
                 let counted = if *counts { attempts } else { 0 };
                 let waiting = self
-                    .hand_over_to_waiting(lease.pull, connection, *at, counted)
+                    .hand_over_to_waiting(lease.pull, connection, *at, counted, true)
                     .await?;
                 let state = match waiting {
                     // The other one does its work; nothing failed.
@@ -498,16 +498,19 @@ impl TenantTx {
     }
 
     /// Hands what a pull was asked for to the one of its connection that waits, which is not begun
-    /// before `due_at` and counts as begun `attempts` times; answers which one that is.
+    /// before `due_at` and counts as begun `attempts` times. What `was_told_to_wait` is not hastened by
+    /// the next event. Answers which one that is.
     pub async fn hand_over_to_waiting(
         &mut self,
         pull: PullId,
         connection: ConnectionId,
         due_at: DateTime<Utc>,
         attempts: u32,
+        was_told_to_wait: bool,
     ) -> Result<Option<PullId>, StorageError> {
         let waiting = sqlx::query_scalar!(
             "UPDATE pulls AS w SET
+                 state = CASE WHEN $6 THEN 'retrying' ELSE w.state END,
                  demand = greatest(w.demand, p.demand),
                  window_from = least(w.window_from, p.window_from),
                  window_to = greatest(w.window_to, p.window_to),
@@ -523,7 +526,8 @@ impl TenantTx {
             connection.0,
             pull.0,
             due_at,
-            i32::try_from(attempts).unwrap_or(i32::MAX)
+            i32::try_from(attempts).unwrap_or(i32::MAX),
+            was_told_to_wait
         )
         .fetch_optional(&mut *self.tx)
         .await?;
