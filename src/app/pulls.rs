@@ -132,6 +132,8 @@ impl App {
         if !tx.cancel_pull(id, now).await? {
             return Err(AppError::PullOver);
         }
+        // Or the next pull, whatever it is for, would go on with what this one had begun.
+        tx.forget_listings(pull.connection).await?;
         let cancelled = tx.pull(id).await?.ok_or(AppError::PullNotFound)?;
         tx.audit(&caller.subject, AuditAction::PullCancelled, id.0, now)
             .await?;
