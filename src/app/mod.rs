@@ -192,8 +192,8 @@ pub enum AppError {
     /// The pull is queued or runs, so there is nothing to retry.
     #[error("the pull is not over")]
     PullNotOver,
-    /// The pull is over, so there is nothing to call off.
-    #[error("the pull is over")]
+    /// The pull succeeded or was called off, so there is nothing to call off.
+    #[error("the pull succeeded or was called off already")]
     PullOver,
     /// The same request may succeed in a moment.
     #[error("not available now")]

@@ -18,14 +18,11 @@ use crate::{
     domain::{
         connection::AggregatorConnection,
         ids::{ConnectionId, TenantId, new_uuid},
-        pull::{
-            Hints, MAX_ATTEMPTS, Progress, Pull, PullFailure, PullReason, PullState, backoff,
-            jitter,
-        },
+        pull::{Demand, Hints, MAX_ATTEMPTS, Progress, PullFailure, PullReason, backoff, jitter},
         random,
     },
-    storage::{ClaimedPull, Ending, Lease, PageStart, PullSignal, StorageError, TenantTx},
-    vendors::{Access, Disposition, ErrorKind, VendorError, budget::Share},
+    storage::{ClaimedPull, Ending, FailedPull, Lease, PullSignal, StorageError, TenantTx},
+    vendors::{Access, Disposition, VendorError, budget::Share},
 };
 
 /// How long a worker may give no sign of life.
@@ -44,8 +41,9 @@ const SWEEP_AGAIN: TimeDelta = TimeDelta::minutes(10);
 /// How long a connection rests between two looks that nobody asked for.
 pub(super) const SWEEP_EVERY: TimeDelta = TimeDelta::hours(24);
 
-/// How many of a connection's latest pulls are looked through for what is still to be done.
-const INHERITED: u16 = 50;
+/// After so many failed pulls in a row the next one does not do what they were to do, but reads
+/// everything.
+const TOO_MANY_FAILED: u8 = 3;
 
 /// Why an attempt ended early.
 #[derive(Debug, thiserror::Error)]
@@ -178,11 +176,19 @@ impl App {
             .access_to_connection(claimed.connection)
             .await?
             .ok_or(Stop::NoConnection)?;
-        let mut hints = tx
-            .hints_of_pull(claimed.connection, claimed.lease.pull)
+        let failed = tx
+            .failed_since_success(claimed.connection, TOO_MANY_FAILED)
             .await?;
-        inherit(&mut tx, &mut claimed, &mut hints).await?;
+        let gives_up = failed.len() >= usize::from(TOO_MANY_FAILED);
+        let inherited = if gives_up { &[] } else { &failed[..] };
+        let mut pulls = vec![claimed.lease.pull];
+        pulls.extend(inherited.iter().map(|pull| pull.id));
+        let mut hints = tx.hints_of_pulls(claimed.connection, &pulls).await?;
         drop(tx);
+        inherit(&mut claimed, inherited);
+        if let Some(latest) = failed.first().filter(|_| gives_up) {
+            read_everything_instead(&mut claimed, &mut hints, latest.finished_at);
+        }
         let access = self.access_to(claimed.tenant, &stored)??;
         Ok(Loaded {
             claimed,
@@ -424,37 +430,26 @@ async fn out_of_time(stopping: &CancellationToken) {
 
 /// What failed since the last success is still to be done: whoever comes next does it as well, or
 /// only the calendar would, under a status that says that all is well.
-async fn inherit(
-    tx: &mut TenantTx,
-    claimed: &mut ClaimedPull,
-    hints: &mut Hints,
-) -> Result<(), StorageError> {
-    let latest = tx
-        .list_pulls(claimed.connection, &PageStart::First, INHERITED)
-        .await?;
-    let failed = latest
-        .items
-        .iter()
-        .take_while(|pull| pull.state != PullState::Succeeded)
-        .filter(|pull| pull.state == PullState::Failed && !asked_for_the_impossible(pull));
+fn inherit(claimed: &mut ClaimedPull, failed: &[FailedPull]) {
     for pull in failed {
-        hints.absorb(tx.hints_of_pull(claimed.connection, pull.id).await?);
-        claimed.demand = claimed.demand.max(pull.reason.demand());
-        claimed.asked_at = claimed
-            .asked_at
-            .max(pull.finished_at.unwrap_or(pull.created_at));
+        claimed.demand = claimed.demand.max(pull.demand);
+        claimed.asked_at = claimed.asked_at.max(pull.asked_at);
         claimed.window = match (claimed.window, pull.window) {
             (Some(ours), Some(theirs)) => Some((ours.0.min(theirs.0), ours.1.max(theirs.1))),
             (ours, theirs) => ours.or(theirs),
         };
     }
-    Ok(())
 }
 
-/// Whether the pull failed by what it was asked for, which would make the next one fail as well.
-fn asked_for_the_impossible(pull: &Pull) -> bool {
-    let class = pull.failure.as_ref().map(|failure| failure.class.as_str());
-    class == Some(ErrorKind::WrongRequest.class())
+/// Something that several pulls were asked for may be what makes them fail, and would make all the
+/// next ones fail. So it is not asked for again; everything is read instead, which holds what they
+/// were asked for.
+fn read_everything_instead(claimed: &mut ClaimedPull, hints: &mut Hints, failed_at: DateTime<Utc>) {
+    hints.full = true;
+    claimed.demand = Demand::Everything;
+    // Nothing that they were asked for was said after the last of them failed. An instant that does not
+    // move from attempt to attempt, so that what one of them has read is not read again.
+    claimed.asked_at = claimed.asked_at.max(failed_at);
 }
 
 /// How long the vendor wants to be left alone.

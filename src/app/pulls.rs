@@ -107,7 +107,9 @@ impl App {
         if !tx.share_aggregator_connection(pull.connection).await? {
             return Err(AppError::ConnectionNotFound);
         }
-        let waiting = tx.hand_over_to_waiting(id, pull.connection, now, 0).await?;
+        let waiting = tx
+            .hand_over_to_waiting(id, pull.connection, now, 0, false)
+            .await?;
         if waiting.is_none() {
             tx.requeue_pull(id, now).await?;
         }
@@ -121,7 +123,8 @@ impl App {
         Ok(pull)
     }
 
-    /// Calls a live pull off. What it has written stays.
+    /// Calls off a live pull, or one that failed, which the next one would do as well. What it has written
+    /// stays.
     pub async fn cancel_pull(&self, caller: &Caller, id: PullId) -> Result<Pull, AppError> {
         let now = self.0.parts.clock.now();
         let mut tx = self.0.parts.store.begin(caller.tenant).await?;
@@ -129,6 +132,8 @@ impl App {
         if !tx.cancel_pull(id, now).await? {
             return Err(AppError::PullOver);
         }
+        // Or the next pull, whatever it is for, would go on with what this one had begun.
+        tx.forget_listings(pull.connection).await?;
         let cancelled = tx.pull(id).await?.ok_or(AppError::PullNotFound)?;
         tx.audit(&caller.subject, AuditAction::PullCancelled, id.0, now)
             .await?;

@@ -227,6 +227,8 @@ pub struct Hints {
     pub named: BTreeMap<Option<String>, BTreeSet<String>>,
     /// These of them are said to be gone. By account; `None` for any.
     pub deleted: BTreeMap<Option<String>, BTreeSet<String>>,
+    /// When rows were last named, as far as it is known.
+    pub named_at: Option<DateTime<Utc>>,
 }
 
 impl Hints {
@@ -279,6 +281,7 @@ impl Hints {
     pub fn absorb(&mut self, others: Self) {
         self.full |= others.full;
         self.window |= others.window;
+        self.named_at = self.named_at.max(others.named_at);
         for (account, since) in others.created {
             self.merge(Hint::Created { account, since });
         }
@@ -528,8 +531,10 @@ pub fn plan(input: &PlanInput<'_>) -> Vec<Step> {
     }
     let mut named = hints.named_in(input.account);
     if named.len() > most_by_name(input.vendor) {
-        // They may be of any day.
-        full = true;
+        // They may be of any day. What was read whole since they were named is read with them, or a
+        // pull that takes several attempts would begin again after each.
+        let read = cursor.full_at.zip(hints.named_at);
+        full |= read.is_none_or(|(full_at, named_at)| full_at < named_at);
         named.clear();
     }
     for name in hints.named_anywhere(input.vendor) {

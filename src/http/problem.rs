@@ -230,7 +230,7 @@ impl From<AppError> for Problem {
             ),
             AppError::PullOver => Self::new(
                 Code::Conflict,
-                "The pull is over; only one that is queued, retrying or running can be cancelled.",
+                "The pull is over; only one that is queued, retrying, running or failed can be cancelled.",
             ),
             AppError::WebhookTokenNotFound => Self::new(
                 Code::WebhookTokenNotFound,

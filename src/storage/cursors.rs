@@ -111,6 +111,20 @@ impl TenantTx {
         Ok(())
     }
 
+    /// Forgets how far every listing of a connection was read: nobody wants the rest of them.
+    pub async fn forget_listings(&mut self, connection: ConnectionId) -> Result<(), StorageError> {
+        sqlx::query!(
+            "UPDATE cursors SET listing = NULL, listing_mark = NULL, listing_total = NULL,
+                    listing_began_at = NULL, listing_noted_at = NULL
+             WHERE tenant_id = $1 AND connection_id = $2 AND listing IS NOT NULL",
+            self.tenant.0,
+            connection.0
+        )
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(())
+    }
+
     /// Forgets how far a listing was read: it came to its end.
     pub async fn forget_listing(
         &mut self,

@@ -40,7 +40,7 @@ pub use self::{
     isolation::IsolationError,
     migrate::{DatabaseFacts, MigrationError, MigrationState},
     page::{Page, PageStart},
-    pulls::{Ending, Lease, NewPull},
+    pulls::{Ending, FailedPull, Lease, NewPull},
     queue::{ClaimedPull, PullSignal},
     source_states::SourceVerdicts,
     system::{BrokenChain, StoredTenantKey},

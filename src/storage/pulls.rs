@@ -61,6 +61,21 @@ impl Ending {
     }
 }
 
+/// A pull that failed, and what it was to do.
+#[derive(Clone, Copy, Debug)]
+pub struct FailedPull {
+    /// Its identifier.
+    pub id: PullId,
+    /// How much it was asked for.
+    pub demand: Demand,
+    /// When more than single rows was last asked for.
+    pub asked_at: DateTime<Utc>,
+    /// The days that it was asked for.
+    pub window: Option<(NaiveDate, NaiveDate)>,
+    /// When it failed.
+    pub finished_at: DateTime<Utc>,
+}
+
 /// Proves that whoever writes still is the one that runs the pull.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Lease {
@@ -260,15 +275,18 @@ impl TenantTx {
         Page::of(rows, limit, start)
     }
 
-    /// Calls a live pull off; a worker that is at it can write no more. Answers whether it lived.
+    /// Calls a pull off that lives, or one that failed, so that no other does what it was to do; a worker
+    /// that is at it can write no more. Answers whether it was one of them.
     pub async fn cancel_pull(
         &mut self,
         id: PullId,
         now: DateTime<Utc>,
     ) -> Result<bool, StorageError> {
         let done = sqlx::query!(
-            "UPDATE pulls SET state = 'cancelled', lease = NULL, lease_until = NULL, finished_at = $3
-             WHERE tenant_id = $1 AND id = $2 AND state IN ('queued', 'retrying', 'running')",
+            "UPDATE pulls SET state = 'cancelled', lease = NULL, lease_until = NULL,
+                    finished_at = coalesce(finished_at, $3)
+             WHERE tenant_id = $1 AND id = $2
+               AND state IN ('queued', 'retrying', 'running', 'failed')",
             self.tenant.0,
             id.0,
             now
@@ -319,18 +337,52 @@ impl TenantTx {
         self.wake_workers().await
     }
 
-    /// What the events that asked for a pull say together.
-    pub async fn hints_of_pull(
+    /// The pulls of a connection that failed after the last success, the latest first. One that failed by
+    /// what it was asked for is none of them, since the next one would fail by it as well.
+    pub async fn failed_since_success(
         &mut self,
         connection: ConnectionId,
-        pull: PullId,
-    ) -> Result<Hints, StorageError> {
+        most: u8,
+    ) -> Result<Vec<FailedPull>, StorageError> {
         let rows = sqlx::query!(
-            "SELECT hint, hint_account, hint_since, hint_ids FROM deliveries
-             WHERE tenant_id = $1 AND connection_id = $2 AND pull_id = $3",
+            r#"SELECT id, demand, asked_at, window_from, window_to, finished_at AS "finished_at!"
+               FROM pulls
+               WHERE tenant_id = $1 AND connection_id = $2 AND state = 'failed'
+                 AND error_class IS DISTINCT FROM 'wrong_request'
+                 AND finished_at > coalesce(
+                     (SELECT max(finished_at) FROM pulls
+                      WHERE tenant_id = $1 AND connection_id = $2 AND state = 'succeeded'),
+                     '-infinity')
+               ORDER BY finished_at DESC LIMIT $3"#,
             self.tenant.0,
             connection.0,
-            pull.0
+            i64::from(most)
+        )
+        .fetch_all(&mut *self.tx)
+        .await?;
+        let failed = rows.into_iter().map(|row| FailedPull {
+            id: PullId(row.id),
+            demand: demand(row.demand),
+            asked_at: row.asked_at,
+            window: row.window_from.zip(row.window_to),
+            finished_at: row.finished_at,
+        });
+        Ok(failed.collect())
+    }
+
+    /// What the events that asked for some pulls say together.
+    pub async fn hints_of_pulls(
+        &mut self,
+        connection: ConnectionId,
+        pulls: &[PullId],
+    ) -> Result<Hints, StorageError> {
+        let pulls: Vec<Uuid> = pulls.iter().map(|pull| pull.0).collect();
+        let rows = sqlx::query!(
+            "SELECT hint, hint_account, hint_since, hint_ids, received_at FROM deliveries
+             WHERE tenant_id = $1 AND connection_id = $2 AND pull_id = ANY($3)",
+            self.tenant.0,
+            connection.0,
+            &pulls
         )
         .fetch_all(&mut *self.tx)
         .await?;
@@ -338,6 +390,9 @@ impl TenantTx {
         for row in rows {
             let account = row.hint_account;
             let ids = row.hint_ids.unwrap_or_default();
+            if !ids.is_empty() {
+                hints.named_at = hints.named_at.max(Some(row.received_at));
+            }
             hints.merge(match row.hint.as_str() {
                 "source" => Hint::Source,
                 "created" => Hint::Created {
@@ -408,7 +463,7 @@ impl TenantTx {
             } => {
                 let counted = if *counts { attempts } else { 0 };
                 let waiting = self
-                    .hand_over_to_waiting(lease.pull, connection, *at, counted)
+                    .hand_over_to_waiting(lease.pull, connection, *at, counted, true)
                     .await?;
                 let state = match waiting {
                     // The other one does its work; nothing failed.
@@ -417,12 +472,8 @@ impl TenantTx {
                 };
                 (state, *at, failure.as_ref(), *counts)
             }
-            Ending::Failed(failure) => {
-                // What it was asked for is not lost with it, if there is somebody to do it.
-                self.hand_over_to_waiting(lease.pull, connection, now, 0)
-                    .await?;
-                (PullState::Failed, now, Some(failure), true)
-            }
+            // What it was asked for is not lost with it: the next one looks for what failed.
+            Ending::Failed(failure) => (PullState::Failed, now, Some(failure), true),
             Ending::Cancelled => (PullState::Cancelled, now, None, true),
         };
         let finished = (state != PullState::Retrying).then_some(now);
@@ -447,16 +498,19 @@ impl TenantTx {
     }
 
     /// Hands what a pull was asked for to the one of its connection that waits, which is not begun
-    /// before `due_at` and counts as begun `attempts` times; answers which one that is.
+    /// before `due_at` and counts as begun `attempts` times. What `was_told_to_wait` is not hastened by
+    /// the next event. Answers which one that is.
     pub async fn hand_over_to_waiting(
         &mut self,
         pull: PullId,
         connection: ConnectionId,
         due_at: DateTime<Utc>,
         attempts: u32,
+        was_told_to_wait: bool,
     ) -> Result<Option<PullId>, StorageError> {
         let waiting = sqlx::query_scalar!(
             "UPDATE pulls AS w SET
+                 state = CASE WHEN $6 THEN 'retrying' ELSE w.state END,
                  demand = greatest(w.demand, p.demand),
                  window_from = least(w.window_from, p.window_from),
                  window_to = greatest(w.window_to, p.window_to),
@@ -472,7 +526,8 @@ impl TenantTx {
             connection.0,
             pull.0,
             due_at,
-            i32::try_from(attempts).unwrap_or(i32::MAX)
+            i32::try_from(attempts).unwrap_or(i32::MAX),
+            was_told_to_wait
         )
         .fetch_optional(&mut *self.tx)
         .await?;
@@ -529,14 +584,16 @@ impl TenantTx {
     ) -> Result<(Option<Pull>, Option<Pull>), StorageError> {
         let (tenant, connection) = (self.tenant.0, connection.0);
         let ended = select!(
-            "AND connection_id = $2 AND state IN ('succeeded', 'failed') ORDER BY id DESC LIMIT 1",
+            "AND connection_id = $2 AND state IN ('succeeded', 'failed')
+             ORDER BY finished_at DESC, id DESC LIMIT 1",
             tenant,
             connection
         )
         .fetch_optional(&mut *self.tx)
         .await?;
         let succeeded = select!(
-            "AND connection_id = $2 AND state = 'succeeded' ORDER BY id DESC LIMIT 1",
+            "AND connection_id = $2 AND state = 'succeeded'
+             ORDER BY finished_at DESC, id DESC LIMIT 1",
             tenant,
             connection
         )

@@ -1,4 +1,5 @@
-//! Every query that crosses tenants. Whoever reviews this file has reviewed all of them.
+//! Queries that cross tenants. The others are those of the inbox (`intake`), of the workers (`queue`) and
+//! the walk through the deliveries that grew old (`deliveries`); whoever reviews these has reviewed all.
 
 use chrono::{DateTime, Utc};
 

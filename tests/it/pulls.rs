@@ -439,6 +439,12 @@ async fn what_comes_in_while_a_pull_runs_waits_for_the_next_one() {
         .app()
         .run_pull(running, &CancellationToken::new())
         .await;
+    let waiting = last_pull(&house.client, house.path("pluggy")).await;
+    assert_eq!(waiting["state"], "retrying", "{waiting:#}");
+    for event in house.happens("pluggy", "edit-amount", &json!({})).await {
+        house.deliver("pluggy", &event).await;
+    }
+    assert_eq!(house.work().await, 0, "what was told to wait waits");
     house.vendors.no_faults().await;
     house.app.clock.advance(TimeDelta::hours(2));
     assert_eq!(house.work().await, 1);

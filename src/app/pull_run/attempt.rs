@@ -52,8 +52,6 @@ struct Listed {
     whole: bool,
     /// When it was begun: what the vendor took in later is not in it for sure.
     began: DateTime<Utc>,
-    /// Whether its place is noted.
-    noted: bool,
     /// Whether it holds every row of the account that we have.
     lacks_nothing: bool,
     /// Pages in which nothing changed, and which nobody was told of yet.
@@ -146,7 +144,7 @@ impl Attempt<'_> {
 
     /// Looks at the item or link first: what is over needs no reading, and what is not current
     /// proves nothing by absence.
-    async fn look_at_source(&self) -> Result<SourceReport, Stop> {
+    pub(super) async fn look_at_source(&self) -> Result<SourceReport, Stop> {
         let seen = self.aggregator.source(&self.access).await;
         let verification = Verification {
             credential: match &seen {
@@ -256,17 +254,18 @@ impl Attempt<'_> {
             self.app.0.parts.clock.now(),
         )
         .await?;
+        self.app
+            .advance_in(&mut tx, &self.claimed, &progress)
+            .await?;
         // Only now, since the listing was read to its end.
         let after = cursor.after(step, listed.began);
         tx.move_cursor(self.claimed.connection, account.id, &after)
             .await?;
-        if listed.noted {
+        if step.is_exhaustive() {
+            // Another process, or an earlier attempt, may have noted it.
             tx.forget_listing(self.claimed.connection, account.id)
                 .await?;
         }
-        self.app
-            .advance_in(&mut tx, &self.claimed, &progress)
-            .await?;
         tx.commit().await?;
         Ok(after)
     }
@@ -326,7 +325,6 @@ impl Attempt<'_> {
             changed: 0,
             whole: unfinished.is_none(),
             began: unfinished.as_ref().map_or(self.began, |one| one.began),
-            noted: unfinished.is_some(),
             lacks_nothing: false,
             untold: Progress::default(),
         };
@@ -391,7 +389,8 @@ impl Attempt<'_> {
                 Err(ending) => {
                     // Pages that were known already were not written, and neither was the place.
                     if let Some(place) = place.filter(|_| !written && !ending.loses_place()) {
-                        self.note_place(account.id, &place).await?;
+                        let untold = std::mem::take(&mut listed.untold);
+                        self.note_place(account.id, &place, &untold).await?;
                     }
                     return Err(ending);
                 }
@@ -445,25 +444,27 @@ impl Attempt<'_> {
         progress.inserted += applied.inserted;
         progress.updated += applied.updated + applied.revived;
         progress.unchanged += applied.unchanged;
-        if let Some(place) = place {
-            tx.note_listing(self.claimed.connection, account, place)
-                .await?;
-            listed.noted = true;
-        }
         self.app
             .advance_in(&mut tx, &self.claimed, &progress)
             .await?;
+        if let Some(place) = place {
+            tx.note_listing(self.claimed.connection, account, place)
+                .await?;
+        }
         tx.commit().await?;
         listed.changed += applied.inserted + applied.updated + applied.revived;
         Ok(true)
     }
 
-    /// Notes where a listing was left.
-    async fn note_place(&self, account: AccountId, place: &Unfinished) -> Result<(), Stop> {
+    /// Notes where a listing was left, and tells of the pages before, which are not read again.
+    async fn note_place(
+        &self,
+        account: AccountId,
+        place: &Unfinished,
+        untold: &Progress,
+    ) -> Result<(), Stop> {
         let mut tx = self.begin().await?;
-        self.app
-            .advance_in(&mut tx, &self.claimed, &Progress::default())
-            .await?;
+        self.app.advance_in(&mut tx, &self.claimed, untold).await?;
         tx.note_listing(self.claimed.connection, account, place)
             .await?;
         tx.commit().await?;

@@ -49,8 +49,12 @@ impl Attempt<'_> {
         for row in quarantined.iter().filter_map(|row| row.vendor_id.as_ref()) {
             gone.remove(row);
         }
-        let may_delete =
+        let mut may_delete =
             report.state.is_usable() && quarantined.iter().all(|row| row.vendor_id.is_some());
+        if may_delete && !gone.is_empty() {
+            // When a consent goes while they are read, none of them is found.
+            may_delete = self.look_at_source().await?.state.is_usable();
+        }
         let gone: Vec<String> = gone.into_iter().filter(|_| may_delete).collect();
         let mut progress = Progress {
             seen: as_count(rows.len()),

@@ -132,6 +132,19 @@ fn named_rows_are_read_by_name_unless_there_are_too_many() {
 }
 
 #[test]
+fn many_named_rows_are_read_with_everything_once() {
+    let mut many = hints([Hint::Updated {
+        account: None,
+        ids: (0..=MANY).map(|id| id.to_string()).collect(),
+    }]);
+    many.named_at = Some(at("2026-03-01T11:00:01Z"));
+    let steps = plan(&input(&many, fresh()));
+    assert_eq!(steps, [Step::Full]);
+    let read = fresh().after(&Step::Full, at("2026-03-01T11:00:01Z"));
+    assert_eq!(plan(&input(&many, read)), []);
+}
+
+#[test]
 fn the_calendar_asks_for_windows_daily_and_for_everything_weekly() {
     let none = Hints::default();
     let day_old = Cursor {

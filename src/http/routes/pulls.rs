@@ -318,7 +318,8 @@ pub(in crate::http) async fn retry(
 
 /// Cancel pull
 ///
-/// Calls a pull off that is queued, retrying or running. What it has written stays.
+/// Calls a pull off that is queued, retrying or running. What it has written stays. A pull that failed
+/// can be cancelled too: the next pull of its connection then no longer makes up for it.
 #[utoipa::path(
     post,
     path = "/v1/discovery/pulls/{id}/cancel",

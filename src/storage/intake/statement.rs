@@ -220,14 +220,13 @@ pub(super) fn is_for_want_of_a_lock(error: &Error) -> bool {
     code.is_some_and(|code| code == "55P03")
 }
 
-/// Whether a smaller batch may succeed: the trouble may be with one row, or with somebody else's
-/// lock on what one row needs.
+/// Whether a smaller batch may succeed: the trouble may be with one row.
 pub(super) fn may_be_of_one_row(error: &Error) -> bool {
     let Some(code) = error.as_database_error().and_then(DatabaseError::code) else {
         return false;
     };
-    // Values, constraints, transactions in each other's way, limits of size, a lock not granted.
-    ["22", "23", "40", "54", "55P03"]
+    // Values, constraints, transactions in each other's way, limits of size.
+    ["22", "23", "40", "54"]
         .iter()
         .any(|class| code.starts_with(class))
 }

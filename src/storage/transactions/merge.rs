@@ -21,7 +21,7 @@ use crate::domain::{
     transaction::{Direction, TransactionRecord, TransactionStatus},
 };
 
-/// About how many rows wait for their turn in all, however many accounts there are.
+/// About how many rows wait for their turn in all, up to 1,000 accounts; of more, the fewest of each.
 const HELD: usize = 8_000;
 /// The fewest that are read of an account at once.
 const FEWEST: usize = 8;

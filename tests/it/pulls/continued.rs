@@ -158,6 +158,12 @@ async fn a_place_that_is_lost_or_old_is_not_gone_on_from() {
         let query = format!("SELECT full_at FROM cursors WHERE account_id = '{account}'");
         let read: Vec<DateTime<Utc>> = house.app.column(&query).await;
         assert_eq!(read, [began], "{vendor} {how}: it was begun anew");
+        // Not even of a listing that was begun anew and is too short for a place of its own.
+        assert_eq!(
+            column(&house, vendor, mark).await,
+            [""; 0],
+            "{vendor} {how}"
+        );
     }
 }
 
@@ -183,4 +189,24 @@ async fn days_that_were_asked_for_are_read_over_several_attempts_too() {
         house.app.clock.advance(TimeDelta::minutes(10));
     }
     assert!(attempts > 3, "{attempts}");
+}
+
+#[tokio::test]
+async fn days_that_are_called_off_are_not_read_by_the_next_pull() {
+    let house = long_listings("pluggy").await;
+    let path = house.path("pluggy").to_owned();
+    attempt(&house, "pluggy").await;
+    house.app.clock.advance(TimeDelta::minutes(1));
+    let window = json!({"from": "2025-01-01", "to": "2026-03-20"});
+    let pulls = format!("{path}/pulls");
+    house.client.post(&pulls, &window).await.expect(202);
+    allow(&house, "pluggy", 12).await;
+    let pull = attempt(&house, "pluggy").await;
+    assert_eq!(pull["state"], "retrying", "{pull:#}");
+    let left = "SELECT listing FROM cursors WHERE listing IS NOT NULL";
+    assert_eq!(column(&house, "pluggy", left).await.len(), 1);
+    let id = pull["id"].as_str().unwrap();
+    let cancel = format!("/v1/discovery/pulls/{id}/cancel");
+    house.client.post(&cancel, &json!({})).await.expect(200);
+    assert_eq!(column(&house, "pluggy", left).await, [""; 0]);
 }

@@ -134,3 +134,88 @@ async fn a_row_that_is_named_without_its_account_is_asked_for_once() {
         house.expect_truth("belvo", code).await;
     }
 }
+
+#[tokio::test]
+async fn a_row_that_can_never_be_read_by_name_holds_up_others_for_a_while_only() {
+    let house = House::build().await;
+    let rows: Vec<String> = house
+        .app
+        .column(
+            "SELECT t.vendor_id FROM transactions t JOIN connections c ON c.id = t.connection_id
+             WHERE c.type = 'belvo' ORDER BY t.vendor_id LIMIT 2",
+        )
+        .await;
+    let [broken, other] = &rows[..] else {
+        panic!("{rows:?}")
+    };
+    for row in &rows {
+        let query = format!(
+            "UPDATE transactions SET description = 'of yesterday',
+                 content_hash = decode(repeat('00', 16), 'hex')
+             WHERE vendor_id = '{row}'"
+        );
+        house.app.execute(&query).await;
+    }
+    let path = format!("/api/transactions/{broken}/");
+    let rule = json!({"vendor": "belvo", "path": path, "fault": {"kind": "unavailable"}});
+    house.vendors.fault(&rule).await;
+    let tell = async |row: &String| {
+        let event = json!({
+            "webhook_type": "TRANSACTIONS", "webhook_code": "transactions_updated",
+            "link_id": house.vendors.connection("belvo", "x")["accountRef"],
+            "data": {"updated_transactions": [row]},
+        });
+        house.app.clock.advance(TimeDelta::minutes(7));
+        house.deliver("belvo", &event).await;
+    };
+    let mut states = Vec::new();
+    tell(broken).await;
+    for _ in 0..4 {
+        tell(other).await;
+        while house.work().await > 0 {
+            house.app.clock.advance(TimeDelta::hours(2));
+        }
+        let pull = last_pull(&house.client, house.path("belvo")).await;
+        states.push(pull["state"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(states, ["failed", "failed", "failed", "succeeded"]);
+    house.expect_truth("belvo", "a row that breaks").await;
+}
+
+#[tokio::test]
+async fn the_next_pull_makes_up_for_one_that_failed_unless_it_was_called_off() {
+    let house = House::build().await;
+    let pulls = format!("{}/pulls", house.path("pluggy"));
+    for called_off in [false, true] {
+        house.app.clock.advance(TimeDelta::hours(1));
+        let fault = json!({"kind": "answer", "status": 404, "body": {"code": 404}});
+        let rule = json!({"vendor": "pluggy", "path": "/items/", "fault": fault});
+        house.vendors.fault(&rule).await;
+        let first = if called_off {
+            "2025-07-01"
+        } else {
+            "2025-06-01"
+        };
+        let window = json!({"from": first, "to": "2025-07-30"});
+        house.client.post(&pulls, &window).await.expect(202);
+        assert_eq!(house.work().await, 1);
+        house.vendors.no_faults().await;
+        let failed = last_pull(&house.client, house.path("pluggy")).await;
+        assert_eq!(failed["state"], "failed", "{failed:#}");
+        if called_off {
+            let id = failed["id"].as_str().unwrap();
+            let cancel = format!("/v1/discovery/pulls/{id}/cancel");
+            let cancelled = house.client.post(&cancel, &json!({})).await.expect(200);
+            assert_eq!(cancelled["state"], "cancelled");
+            assert_eq!(cancelled["finishedAt"], failed["finishedAt"]);
+            let again = house.client.post(&cancel, &json!({})).await;
+            again.expect_problem(409, "MTCH-0007");
+        }
+        house.app.clock.advance(TimeDelta::minutes(1));
+        house.client.post(&pulls, &json!({})).await.expect(202);
+        assert_eq!(house.work().await, 1);
+        let read = format!("SELECT count(*) FROM cursors WHERE backfill_from = '{first}'");
+        let read: Vec<i64> = house.app.column(&read).await;
+        assert_eq!(read[0] > 0, !called_off, "{first}");
+    }
+}
