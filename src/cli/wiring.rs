@@ -10,7 +10,7 @@ use super::Failure;
 use crate::{
     app::{App, Parts, SharedBudget, WebhookSources},
     config::{Auth, Check, Config, ConfigFault, Jwks, ScopeRule, Types, variables},
-    connectors::{self, Connector, Registry, RegistryError},
+    connectors::{self, Connector, Reach, Registry, RegistryError},
     domain::{
         base_url::HostPolicy, clock::Clock, host_rule::HostOrNet, random::Random, vendor::Vendor,
     },
@@ -56,7 +56,7 @@ fn check_connectors(text: &str) -> Result<(), String> {
         .map(|name| name.trim().to_owned())
         .filter(|name| !name.is_empty())
         .collect();
-    Registry::boot(connectors::compiled_in(), Some(&wanted))
+    Registry::boot(connectors::compiled_in(&Reach::default()), Some(&wanted))
         .map(drop)
         .map_err(|faults| told(&faults))
 }
@@ -226,6 +226,14 @@ pub(super) fn vendor_client(config: &Config, vendor: Vendor) -> Result<Client, F
             .collect(),
         proxy: config.vendors.proxy.clone().map(|proxy| proxy.0),
     })?)
+}
+
+/// Where the connectors may go, as the configuration says.
+pub(super) fn reach(config: &Config) -> Reach {
+    Reach {
+        database_hosts: config.connectors.database_hosts.clone(),
+        rest_private_hosts: config.connectors.rest_private_hosts.clone(),
+    }
 }
 
 /// The connectors that the configuration chooses.

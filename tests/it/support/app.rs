@@ -4,15 +4,17 @@
 use std::{ops::Deref, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use futures_util::future::BoxFuture;
 use matcher_discovery::{
     app::App,
     cli::wiring::{self, Outside, Service},
     config::{Config, Profile, Source},
-    connectors::Connector,
+    connectors::{self, Batches, Connector, ConnectorError, Limits},
     domain::{
         connector::{ConnectorCategory, ConnectorType},
         ids::TenantId,
         random::{OsRandom, Random as _},
+        table::{Table, TableRead},
     },
     shutdown::Shutdown,
     storage::Store,
@@ -105,6 +107,30 @@ impl Connector for Named {
                 ConnectorCategory::Database
             },
         }
+    }
+
+    fn admits(&self, _: &connectors::Source) -> Result<(), ConnectorError> {
+        Err(ConnectorError::Refused)
+    }
+
+    fn test<'a>(
+        &'a self,
+        _: &'a connectors::Source,
+        _: Limits,
+    ) -> BoxFuture<'a, Result<(), ConnectorError>> {
+        Box::pin(async { Err(ConnectorError::Refused) })
+    }
+
+    fn describe<'a>(
+        &'a self,
+        _: &'a connectors::Source,
+        _: Limits,
+    ) -> BoxFuture<'a, Result<Vec<Table>, ConnectorError>> {
+        Box::pin(async { Err(ConnectorError::Refused) })
+    }
+
+    fn read(&self, _: connectors::Source, _: TableRead, _: Limits) -> Batches {
+        Box::pin(futures_util::stream::empty())
     }
 }
 
