@@ -41,6 +41,14 @@ pub enum ConnectorError {
         /// What was asked for of it.
         column: String,
     },
+    /// A column can't be compared with what was given.
+    #[error("the column can't be compared with the value that was given")]
+    BadFilter {
+        /// Whose column.
+        table: String,
+        /// Which one.
+        column: String,
+    },
     /// The source changed while it was read.
     #[error("the source changed while it was read")]
     Changed,
@@ -72,6 +80,7 @@ impl ConnectorError {
             Self::NoSuchPlace => "no_such_place",
             Self::NoSuchTable { .. } => "no_such_table",
             Self::NoSuchColumn { .. } => "no_such_column",
+            Self::BadFilter { .. } => "bad_filter",
             Self::Changed => "changed",
             Self::TooLarge => "too_large",
             Self::Malformed => "malformed",

@@ -8,10 +8,18 @@
 mod error;
 #[cfg(any(feature = "connector-postgres", feature = "connector-mysql"))]
 mod hosts;
+mod lines;
+#[cfg(feature = "connector-mysql")]
+mod mysql;
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
-use futures_util::{future::BoxFuture, stream::BoxStream};
+use futures_util::{
+    StreamExt as _,
+    future::{self, BoxFuture},
+    stream::{self, BoxStream},
+};
+use tokio::sync::mpsc;
 
 pub use self::error::ConnectorError;
 use crate::domain::{
@@ -193,8 +201,38 @@ pub struct Reach {
 
 /// The connectors compiled into this program.
 #[must_use]
-pub fn compiled_in(_reach: &Reach) -> Vec<Arc<dyn Connector>> {
-    Vec::new()
+pub fn compiled_in(reach: &Reach) -> Vec<Arc<dyn Connector>> {
+    vec![
+        #[cfg(feature = "connector-mysql")]
+        Arc::new(mysql::Mysql::new(reach.database_hosts.clone())),
+    ]
+}
+
+/// What takes longer than it may has failed.
+async fn timed<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, ConnectorError>>,
+) -> Result<T, ConnectorError> {
+    let done = tokio::time::timeout(limit, work).await;
+    done.unwrap_or(Err(ConnectorError::TimedOut))
+}
+
+/// The batches that `work` hands on. It is driven by whoever takes them, one batch ahead, and ends
+/// when the stream is dropped.
+fn produced<W>(work: impl FnOnce(mpsc::Sender<Result<Batch, ConnectorError>>) -> W) -> Batches
+where
+    W: Future<Output = Result<(), ConnectorError>> + Send + 'static,
+{
+    let (batches, mut produced) = mpsc::channel(1);
+    let working = work(batches.clone());
+    let working = async move {
+        if let Err(error) = working.await {
+            let _ = batches.send(Err(error)).await;
+        }
+    };
+    let taken = stream::poll_fn(move |context| produced.poll_recv(context));
+    let worked = stream::once(working).filter_map(|()| future::ready(None));
+    Box::pin(stream::select(taken, worked))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod client;
 mod clock;
 pub(crate) mod cluster;
 mod inspect;
+pub(crate) mod mariadb;
 pub(crate) mod process;
 pub(crate) mod tokens;
 mod vendors;

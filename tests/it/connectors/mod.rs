@@ -1,0 +1,3 @@
+//! The connectors, against engines that really run.
+
+mod mysql;
