@@ -41,6 +41,18 @@ pub enum ConnectorError {
         /// What was asked for of it.
         column: String,
     },
+    /// A column can't be compared with the text it was to equal.
+    #[error("the column can't have the value that was asked for")]
+    BadFilter {
+        /// The column.
+        column: String,
+    },
+    /// A column was to tell the days of rows, and holds none.
+    #[error("the column holds neither days nor instants")]
+    NoDates {
+        /// The column.
+        column: String,
+    },
     /// The source changed while it was read.
     #[error("the source changed while it was read")]
     Changed,
@@ -72,6 +84,8 @@ impl ConnectorError {
             Self::NoSuchPlace => "no_such_place",
             Self::NoSuchTable { .. } => "no_such_table",
             Self::NoSuchColumn { .. } => "no_such_column",
+            Self::BadFilter { .. } => "bad_filter",
+            Self::NoDates { .. } => "no_dates",
             Self::Changed => "changed",
             Self::TooLarge => "too_large",
             Self::Malformed => "malformed",

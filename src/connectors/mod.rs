@@ -5,9 +5,13 @@
 //! call opens one, reads, and closes it. A source is not trusted: whatever it sends is bounded in time
 //! and size, and becomes lines of JSON or one [`ConnectorError`].
 
+#[cfg(feature = "connector-postgres")]
+mod batches;
 mod error;
 #[cfg(any(feature = "connector-postgres", feature = "connector-mysql"))]
 mod hosts;
+#[cfg(feature = "connector-postgres")]
+mod postgres;
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
@@ -193,8 +197,11 @@ pub struct Reach {
 
 /// The connectors compiled into this program.
 #[must_use]
-pub fn compiled_in(_reach: &Reach) -> Vec<Arc<dyn Connector>> {
-    Vec::new()
+pub fn compiled_in(reach: &Reach) -> Vec<Arc<dyn Connector>> {
+    vec![
+        #[cfg(feature = "connector-postgres")]
+        Arc::new(postgres::PostgresConnector::new(reach)),
+    ]
 }
 
 #[cfg(test)]
