@@ -219,9 +219,13 @@ mod tests {
         assert_eq!(Arc::strong_count(&written), 1, "the maker is gone");
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn it_ends_when_its_time_is_over() {
-        let silent = batches(LIMITS, |writer| {
+        let hasty = Limits {
+            total: Duration::from_millis(1),
+            ..LIMITS
+        };
+        let silent = batches(hasty, |writer| {
             Box::pin(async move {
                 let _kept = writer;
                 std::future::pending().await

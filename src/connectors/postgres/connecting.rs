@@ -99,7 +99,7 @@ pub(super) async fn begin(
     // An older server does not know each of them, and not every system can watch a socket.
     let set = query(
         "SELECT pg_catalog.set_config(name, value, true)
-           FROM pg_catalog.unnest($1::pg_catalog.text[], $2::pg_catalog.text[]) AS wanted (name, value)
+           FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS wanted (name, value)
           WHERE pg_catalog.current_setting(name, true) IS NOT NULL
             AND (name OPERATOR(pg_catalog.<>) 'client_connection_check_interval'
                  OR pg_catalog.version() OPERATOR(pg_catalog.~~) '%linux%')",

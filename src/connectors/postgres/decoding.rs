@@ -394,7 +394,6 @@ mod tests {
             (Kind::Json, "1 2"),
             (Kind::Json, "\"\n\""),
             (Kind::Json, "1\n"),
-            (Kind::Json, r#""\n""#),
         ] {
             let refused = decoded(kind, value.as_bytes());
             assert_eq!(refused, Err(ConnectorError::Malformed), "{kind:?} {value}");
@@ -407,7 +406,7 @@ mod tests {
         let mut decoder = Decoder::new([("a\"\n", Kind::Text), ("b", Kind::Number)]);
         let mut out = Vec::new();
         decoder.row(b"x\t1\n", &mut out).unwrap();
-        assert_eq!(out, b"{\"a\\\"\\n\":\"x\",\"b\":1}\n");
+        assert_eq!(out, b"{\"a\\\"\\u000a\":\"x\",\"b\":1}\n");
         for line in [&b"x\n"[..], b"x\t1\t2\n", b"x\t1", b""] {
             assert_eq!(decoder.row(line, &mut out), Err(ConnectorError::Malformed));
         }
@@ -473,9 +472,10 @@ mod tests {
             line.push(b'\n');
             let mut out = Vec::new();
             if Decoder::new([("c", kind)]).row(&line, &mut out).is_ok() {
-                prop_assert!(out.ends_with(b"}\n"));
+                let ended = out.ends_with(b"}\n");
+                prop_assert!(ended);
                 prop_assert_eq!(out.iter().filter(|byte| **byte == b'\n').count(), 1);
-                serde_json::from_slice::<Value>(&out).unwrap();
+                serde_json::from_slice::<IgnoredAny>(&out).unwrap();
             }
         }
 

@@ -49,7 +49,7 @@ fn meaning_of(state: &str) -> ConnectorError {
         // Statement, lock and idle time-outs, and being cancelled by somebody else.
         "57014" | "55P03" | "25P03" | "25P04" | "57P05" => ConnectorError::TimedOut,
         // What was there a moment ago has another shape now, or is gone.
-        "42P01" | "42703" | "42704" | "42883" | "3F001" => ConnectorError::Changed,
+        "42P01" | "42703" => ConnectorError::Changed,
         // A text that is not of the database's encoding, or that UTF-8 has no place for.
         "22021" | "22P05" => ConnectorError::Malformed,
         _ => match state.get(..2) {

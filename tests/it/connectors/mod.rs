@@ -1,0 +1,4 @@
+//! The connectors, against what they connect to.
+
+mod postgres;
+mod relay;
