@@ -205,7 +205,7 @@ mod tests {
                 Box::pin(async move {
                     loop {
                         counter.fetch_add(1, Ordering::Relaxed);
-                        write(&mut writer, &[b'x'; BATCH_BYTES]).await?;
+                        write(&mut writer, &vec![b'x'; BATCH_BYTES]).await?;
                     }
                 })
             },
