@@ -86,7 +86,8 @@ async fn columns_of_locked(
     let no_such_table = || ConnectorError::NoSuchTable {
         table: table.to_owned(),
     };
-    if table.contains('\0') {
+    // No name is empty, and none has this character.
+    if table.is_empty() || table.contains('\0') {
         return Err(no_such_table());
     }
     let lock = query("SELECT format('SELECT FROM %I.%I LIMIT 0', $1, $2)")
