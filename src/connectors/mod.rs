@@ -196,6 +196,13 @@ pub struct Reach {
 }
 
 /// The connectors compiled into this program.
+#[cfg_attr(
+    not(feature = "connector-postgres"),
+    expect(
+        unused_variables,
+        reason = "no connector is compiled in that goes anywhere"
+    )
+)]
 #[must_use]
 pub fn compiled_in(reach: &Reach) -> Vec<Arc<dyn Connector>> {
     vec![
