@@ -10,6 +10,7 @@ mod connections;
 mod connectors;
 mod credentials;
 mod deliveries;
+mod discovery;
 mod keys;
 mod pull_run;
 mod pulls;
@@ -30,6 +31,7 @@ pub use self::{
     budgets::{RateLimits, SharedBudget},
     connection_tests::TestOutcome,
     connections::{AggregatorChange, CredentialChange, NewAggregator},
+    discovery::Obstacle,
     keys::{KeyUse, RewrapProgress, list_keys, rewrap_keys},
     readiness::{Check, Readiness},
     webhook_tokens::MintedToken,
@@ -190,6 +192,9 @@ pub enum AppError {
     /// The pull is over, so there is nothing to call off.
     #[error("the pull is over")]
     PullOver,
+    /// Something on our side stands between the connection and its source.
+    #[error("the source can't be reached from here")]
+    SourceBarred(#[source] Obstacle),
     /// The same request may succeed in a moment.
     #[error("not available now")]
     Unavailable(#[source] StorageError),

@@ -11,6 +11,7 @@ pub mod connector;
 pub mod credential;
 pub mod database;
 pub mod delivery;
+pub mod discovery;
 pub mod event;
 pub mod fault;
 pub mod host_rule;

@@ -270,6 +270,13 @@ impl From<AppError> for Problem {
                     ),
                 )
             },
+            AppError::SourceBarred(obstacle) => Self {
+                cause: Some(Arc::new(obstacle)),
+                ..Self::new(
+                    Code::SourceUnavailable,
+                    "The source of the connection can't be reached from here.",
+                )
+            },
             AppError::Unavailable(cause) => Self {
                 cause: Some(Arc::new(cause)),
                 ..Self::new(Code::Unavailable, "The database is not available now.")

@@ -11,6 +11,8 @@ mod budgets;
 mod connections;
 mod cursors;
 mod deliveries;
+mod discovered_tables;
+mod discovery_connections;
 pub mod error;
 mod intake;
 mod isolation;
@@ -18,6 +20,7 @@ mod migrate;
 mod page;
 mod pulls;
 mod queue;
+mod refreshes;
 mod source_states;
 mod system;
 mod tenant_keys;
@@ -35,6 +38,7 @@ pub use self::{
     accounts::StoredAccount,
     budgets::Pace,
     connections::{AccessToConnection, ConnectionChange, NewConnection},
+    discovery_connections::{AccessToSource, Forget, Seen, SourceChange},
     error::{Constraint, StorageError},
     intake::{Accepted, Intake, NotTaken, TokenHash, WebhookBinding},
     isolation::IsolationError,
