@@ -8,6 +8,7 @@ use crate::{
         base_url::BaseUrl,
         caller::Caller,
         credential::Credential,
+        database::DatabaseLogin,
         ids::{ConnectionId, TenantId},
     },
     storage::{AccessToConnection, TenantTx},
@@ -41,6 +42,20 @@ impl App {
             .parts
             .vault
             .seal_credential(&key, &binding, credential)?)
+    }
+
+    /// Seals who logs in to a database for the row of `connection`.
+    pub(super) async fn seal_database_login(
+        &self,
+        tx: &mut TenantTx,
+        caller: &Caller,
+        connection: ConnectionId,
+        login: &DatabaseLogin,
+    ) -> Result<Sealed, AppError> {
+        let key = self.tenant_key(tx, caller.tenant).await?;
+        let binding = credential_binding(caller.tenant, connection);
+        let vault = &self.0.parts.vault;
+        Ok(vault.seal_database_login(&key, &binding, login)?)
     }
 
     /// What it takes to reach a connection's source, if nothing on our side stands against it. The

@@ -31,7 +31,7 @@ pub use self::{
     budgets::{RateLimits, SharedBudget},
     connection_tests::TestOutcome,
     connections::{AggregatorChange, CredentialChange, NewAggregator},
-    discovery::Obstacle,
+    discovery::{DatabaseChange, DiscoveryStatus, NewDatabase, Nullable, Obstacle, SourceTest},
     keys::{KeyUse, RewrapProgress, list_keys, rewrap_keys},
     readiness::{Check, Readiness},
     webhook_tokens::MintedToken,
@@ -44,6 +44,7 @@ use self::{readiness::LastAnswers, webhooks::bindings::Bindings};
 use crate::{
     connectors::Registry,
     domain::{base_url::HostPolicy, clock::Clock, random::Random, vendor::Vendor},
+    shutdown::Shutdown,
     storage::{Constraint, Intake, StorageError, Store},
     vault::{Vault, VaultError},
     vendors::Aggregator,
@@ -74,6 +75,8 @@ pub struct Parts {
     pub intake: Intake,
     /// Whence webhooks may come.
     pub webhook_sources: WebhookSources,
+    /// The tasks of the process.
+    pub tasks: Shutdown,
 }
 
 impl fmt::Debug for Parts {
@@ -192,6 +195,15 @@ pub enum AppError {
     /// The pull is over, so there is nothing to call off.
     #[error("the pull is over")]
     PullOver,
+    /// A refresh of the tenant's connections runs already.
+    #[error("a refresh is in progress")]
+    RefreshInProgress,
+    /// The deployment registers no connector at all.
+    #[error("no connector is registered")]
+    NoConnectors,
+    /// The deployment does not let connections name this host.
+    #[error("the host may not be named")]
+    HostNotAllowed,
     /// Something on our side stands between the connection and its source.
     #[error("the source can't be reached from here")]
     SourceBarred(#[source] Obstacle),

@@ -131,6 +131,7 @@ pub fn assemble(config: &Config, outside: Outside) -> Result<Service, Failure> {
         public_url: public_url.clone(),
         intake: Intake::start(&store, &outside.shutdown),
         webhook_sources: WebhookSources::new(&config.vendors, config.http.trusted_proxies.clone()),
+        tasks: outside.shutdown.clone(),
     });
     let keeping = app.clone().keep_webhook_bindings(outside.shutdown.token());
     outside.shutdown.spawn("webhook bindings", keeping);

@@ -89,6 +89,28 @@ impl Fields {
         number
     }
 
+    /// Reads a whole number that has to be there.
+    pub(super) fn required_integer(
+        &mut self,
+        name: &str,
+        range: std::ops::RangeInclusive<i64>,
+    ) -> Option<i64> {
+        if !self.members.contains_key(name) {
+            self.fault(name, "is required", None);
+            return None;
+        }
+        self.optional_integer(name, range)
+    }
+
+    /// Takes a member out that was sent as `null`; answers whether it was.
+    pub(super) fn takes_null(&mut self, name: &str) -> bool {
+        let is_null = self.members.get(name).is_some_and(Value::is_null);
+        if is_null {
+            self.members.remove(name);
+        }
+        is_null
+    }
+
     /// Whether the member was sent.
     pub(super) fn has(&self, name: &str) -> bool {
         self.members.contains_key(name)
@@ -140,11 +162,19 @@ impl Fields {
     }
 }
 
-/// Members whose value is never repeated, however they are spelt or nested.
+/// Members whose value is never repeated, however they are spelt or nested: secrets, and where a
+/// tenant's own sources are.
 fn is_secret(name: &str) -> bool {
-    ["clientid", "secret", "password"]
-        .iter()
-        .any(|secret| name.to_ascii_lowercase().contains(secret))
+    [
+        "clientid",
+        "secret",
+        "password",
+        "host",
+        "username",
+        "certificates",
+    ]
+    .iter()
+    .any(|secret| name.to_ascii_lowercase().contains(secret))
 }
 
 /// A value as it may be quoted: without secrets inside, and short.
@@ -281,6 +311,15 @@ mod tests {
                 _ => assert_eq!(shown, None, "{}", fault.location),
             }
         }
+    }
+
+    #[test]
+    fn null_is_told_from_a_value_and_from_nothing() {
+        let mut fields = fields(r#"{"a": null, "b": "x"}"#);
+        assert!(fields.takes_null("a"));
+        assert!(!fields.takes_null("b"));
+        assert!(!fields.takes_null("c"));
+        assert!(!fields.has("a") && fields.has("b"));
     }
 
     #[test]

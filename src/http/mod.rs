@@ -105,7 +105,8 @@ impl Api {
 fn routes() -> OpenApiRouter<Api> {
     use routes::{
         accounts, aggregator_connections, connection_health, connector_types, deliveries,
-        operations, pulls, transaction_changes, transactions, webhook_tokens, webhooks,
+        discovery, discovery_connections, operations, pulls, transaction_changes, transactions,
+        webhook_tokens, webhooks,
     };
 
     openapi::empty()
@@ -127,6 +128,19 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(transactions::get))
         .routes(routes!(transactions::versions))
         .routes(routes!(connector_types::list))
+        .routes(routes!(
+            discovery_connections::create,
+            discovery_connections::list
+        ))
+        .routes(routes!(
+            discovery_connections::get,
+            discovery_connections::update,
+            discovery_connections::delete
+        ))
+        .routes(routes!(discovery_connections::schema))
+        .routes(routes!(discovery_connections::test))
+        .routes(routes!(discovery::refresh))
+        .routes(routes!(discovery::status))
         .routes(routes!(webhook_tokens::mint, webhook_tokens::list))
         .routes(routes!(webhook_tokens::revoke))
         .routes(routes!(webhook_tokens::rotate))

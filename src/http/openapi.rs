@@ -28,7 +28,7 @@ use super::{Api, problem::Code, routes};
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     tags(
-        (name = "Discovery", description = "Aggregator connections, their accounts and transactions, connector types, webhook tokens"),
+        (name = "Discovery", description = "Aggregator connections, their accounts and transactions, webhook tokens; database connections and what they offer, connector types"),
         (name = "Operations", description = "What operators and their machines ask")
     ),
     components(schemas(Detail, ErrorDetail)),
@@ -194,6 +194,19 @@ problems! {
     TransactionProblems = [NotFound];
     /// Of reading a list of what belongs to one transaction.
     ListOfTransactionProblems = [InvalidRequest, InvalidPage, NotFound];
+    /// Of testing a connection to a source.
+    SourceTestProblems = [ConnectionNotFound, TooManyRequests, SourceUnavailable];
+    /// Of refreshing every connection to a source.
+    RefreshProblems = [RefreshInProgress, SourceUnavailable];
+    /// Of creating a connection to a source.
+    SourceCreateProblems = [
+        InvalidRequest, ConfigNameTaken, BodyTooLarge, UnsupportedMediaType
+    ];
+    /// Of changing a connection to a source.
+    SourceChangeProblems = [
+        InvalidRequest, ConnectionNotFound, ConfigNameTaken, ConnectionChanged, BodyTooLarge,
+        UnsupportedMediaType, SourceUnavailable
+    ];
     /// Of creating a connection.
     CreateProblems = [
         InvalidRequest, BaseUrlNotAllowed, ConfigNameTaken, BodyTooLarge, UnsupportedMediaType

@@ -15,6 +15,10 @@ use crate::{app::AppError, domain::fault::Fault};
 /// How long a caller is asked to wait when nothing better is known.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// What is wrong with the host of a database that may not be named.
+pub(super) const HOST_NOT_ALLOWED: &str = "must be a host that this deployment lets database \
+    connections name; ask its operator to list it in DISCOVERY_DATABASE_HOSTS";
+
 macro_rules! catalogue {
     ($($(#[doc = $doc:literal])+ $name:ident = $wire:literal, $status:ident, $title:literal, $advice:literal;)+) => {
         /// A kind of problem. Once published, a code keeps its meaning.
@@ -270,6 +274,18 @@ impl From<AppError> for Problem {
                     ),
                 )
             },
+            AppError::RefreshInProgress => Self::new(
+                Code::RefreshInProgress,
+                "A refresh of this tenant's connections runs already; wait for it to end.",
+            ),
+            AppError::NoConnectors => Self::new(
+                Code::SourceUnavailable,
+                "This deployment registers no connector, so no source can be reached.",
+            ),
+            AppError::HostNotAllowed => Self::invalid(
+                Code::InvalidRequest,
+                vec![Fault::hidden("body.host", HOST_NOT_ALLOWED)],
+            ),
             AppError::SourceBarred(obstacle) => Self {
                 cause: Some(Arc::new(obstacle)),
                 ..Self::new(

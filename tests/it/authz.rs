@@ -7,6 +7,7 @@ use axum::http::Method;
 use serde_json::{Value, json};
 
 use crate::{
+    api::discovery_connections,
     rows::{self, Ledger},
     support::{Client, TestApp},
 };
@@ -44,6 +45,8 @@ impl Operation {
             &things.transaction
         } else if self.template.contains("/discovery/pulls/") {
             &things.pull
+        } else if self.template.contains("/discovery/connections/") {
+            &things.database
         } else {
             &things.connection
         };
@@ -81,6 +84,7 @@ async fn operations(app: &TestApp) -> Vec<Operation> {
 /// What the app's tenant has, by its identifiers.
 struct Belongings {
     connection: String,
+    database: String,
     token: String,
     transaction: String,
     pull: String,
@@ -92,6 +96,7 @@ impl Belongings {
         let never = uuid::Uuid::from_u128(5).to_string();
         Self {
             connection: never.clone(),
+            database: never.clone(),
             token: never.clone(),
             transaction: never.clone(),
             pull: never,
@@ -111,9 +116,11 @@ async fn belongings(app: &TestApp) -> Belongings {
     let pulls = client.get(&pulls).await.expect(200);
     let mint = json!({"vendor": "pluggy", "connection_config_name": "main"});
     let minted = client.post("/v1/discovery/webhooks/tokens", &mint).await;
+    let database = discovery_connections::create(&client, "database").await;
     let token = minted.header("location").rsplit('/').next().unwrap();
     Belongings {
         connection: ledger.connection.to_string(),
+        database: database.rsplit('/').next().unwrap().to_owned(),
         token: token.to_owned(),
         transaction: transactions["items"][0]["id"].as_str().unwrap().to_owned(),
         pull: pulls["items"][0]["id"].as_str().unwrap().to_owned(),
@@ -122,7 +129,7 @@ async fn belongings(app: &TestApp) -> Belongings {
 
 #[tokio::test]
 async fn only_the_listed_operations_need_no_token() {
-    let app = TestApp::start().await;
+    let (app, _sources) = TestApp::with_sources().await;
     for operation in operations(&app).await {
         let listed = OPEN.contains(&operation.name().as_str());
         assert_eq!(operation.needs_token, !listed, "{}", operation.name());
@@ -131,7 +138,7 @@ async fn only_the_listed_operations_need_no_token() {
 
 #[tokio::test]
 async fn without_a_good_token_no_operation_answers_anything_else() {
-    let app = TestApp::start().await;
+    let (app, _sources) = TestApp::with_sources().await;
     let things = belongings(&app).await;
     let expired = app.token(&json!({"tenant_id": app.tenant, "exp": 1_000}));
     let homeless = app.token(&json!({"exp": 4_000_000_000_u64}));
@@ -163,7 +170,7 @@ async fn without_a_good_token_no_operation_answers_anything_else() {
 
 #[tokio::test]
 async fn a_token_opens_only_what_its_scopes_name() {
-    let app = TestApp::start().await;
+    let (app, _sources) = TestApp::with_sources().await;
     let things = belongings(&app).await;
     let scoped = |claims: Value| {
         let mut all = json!({"tenant_id": app.tenant, "exp": 4_000_000_000_u64});
@@ -207,7 +214,7 @@ async fn a_token_opens_only_what_its_scopes_name() {
 
 #[tokio::test]
 async fn what_belongs_to_another_tenant_does_not_exist() {
-    let app = TestApp::start().await;
+    let (app, _sources) = TestApp::with_sources().await;
     let things = belongings(&app).await;
     let other = app.other_tenant();
     for operation in operations(&app).await.iter().filter(|one| one.needs_token) {

@@ -6,8 +6,9 @@ use crate::{
     app::{App, AppError, credentials::credential_binding},
     connectors::{Connector, Source},
     domain::{
-        connection::{ConfigName, ConnectionKind, Version},
+        connection::{ConfigName, ConnectionKind},
         database::DatabasePlace,
+        discovery::StoredPlace,
         ids::{ConnectionId, TenantId},
     },
     storage::AccessToSource,
@@ -50,9 +51,8 @@ pub(in crate::app) struct OpenedSource {
     /// Whether it is a database or a REST endpoint.
     pub(in crate::app) kind: ConnectionKind,
     /// The tenant's name for the connection.
+    #[expect(dead_code, reason = "an extraction will tell by it what it reads")]
     pub(in crate::app) config_name: ConfigName,
-    /// The version of the connection that this is of.
-    pub(in crate::app) version: Version,
 }
 
 impl App {
@@ -93,8 +93,7 @@ impl App {
         let vault = &self.0.parts.vault;
         let source = match connection.kind {
             ConnectionKind::Database => Source::Database {
-                place: DatabasePlace::from_stored(&stored.place)
-                    .ok_or_else(|| unreadable(connection.id))?,
+                place: database_place(connection.id, &stored.place)?,
                 login: vault.open_database_login(key, &binding, &stored.credential)?,
             },
             ConnectionKind::Rest | ConnectionKind::Aggregator => {
@@ -110,9 +109,16 @@ impl App {
             source,
             kind: connection.kind,
             config_name: connection.config_name.clone(),
-            version: connection.version,
         }))
     }
+}
+
+/// The place of a database, as it is stored.
+pub(super) fn database_place(
+    id: ConnectionId,
+    stored: &StoredPlace,
+) -> Result<DatabasePlace, AppError> {
+    DatabasePlace::from_stored(stored).ok_or_else(|| unreadable(id))
 }
 
 fn unreadable(id: ConnectionId) -> AppError {

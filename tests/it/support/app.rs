@@ -4,17 +4,14 @@
 use std::{ops::Deref, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use futures_util::future::BoxFuture;
 use matcher_discovery::{
     app::App,
     cli::wiring::{self, Outside, Service},
     config::{Config, Profile, Source},
-    connectors::{self, Batches, Connector, ConnectorError, Limits},
+    connectors::Connector,
     domain::{
-        connector::{ConnectorCategory, ConnectorType},
         ids::TenantId,
         random::{OsRandom, Random as _},
-        table::{Table, TableRead},
     },
     shutdown::Shutdown,
     storage::Store,
@@ -27,6 +24,7 @@ use super::{
     client::Client,
     clock::ManualClock,
     cluster::{Template, TestDatabase},
+    sources::Sources,
     tokens,
     vendors::Vendors,
 };
@@ -76,7 +74,7 @@ impl Deref for TestApp {
 /// What a test's server is made of.
 struct Setup<'a> {
     keyring: String,
-    connectors: &'a [&'static str],
+    connectors: Vec<Arc<dyn Connector>>,
     variables: &'a [(&'static str, &'a str)],
     clock: Arc<ManualClock>,
     allow_http: bool,
@@ -86,51 +84,11 @@ impl Default for Setup<'_> {
     fn default() -> Self {
         Self {
             keyring: new_keyring(),
-            connectors: &[],
+            connectors: Vec::new(),
             variables: &[],
             clock: Arc::new(ManualClock::new()),
             allow_http: false,
         }
-    }
-}
-
-#[derive(Debug)]
-struct Named(&'static str);
-
-impl Connector for Named {
-    fn connector_type(&self) -> ConnectorType {
-        ConnectorType {
-            name: self.0,
-            category: if self.0.starts_with("rest") {
-                ConnectorCategory::Rest
-            } else {
-                ConnectorCategory::Database
-            },
-        }
-    }
-
-    fn admits(&self, _: &connectors::Source) -> Result<(), ConnectorError> {
-        Err(ConnectorError::Refused)
-    }
-
-    fn test<'a>(
-        &'a self,
-        _: &'a connectors::Source,
-        _: Limits,
-    ) -> BoxFuture<'a, Result<(), ConnectorError>> {
-        Box::pin(async { Err(ConnectorError::Refused) })
-    }
-
-    fn describe<'a>(
-        &'a self,
-        _: &'a connectors::Source,
-        _: Limits,
-    ) -> BoxFuture<'a, Result<Vec<Table>, ConnectorError>> {
-        Box::pin(async { Err(ConnectorError::Refused) })
-    }
-
-    fn read(&self, _: connectors::Source, _: TableRead, _: Limits) -> Batches {
-        Box::pin(futures_util::stream::empty())
     }
 }
 
@@ -149,10 +107,26 @@ impl TestApp {
 
     pub(crate) async fn with_connectors(types: &[&'static str]) -> Self {
         Self::build(Setup {
-            connectors: types,
+            connectors: Sources::default().connectors(types),
             ..Setup::default()
         })
         .await
+    }
+
+    /// A server with a connector to each kind of source, all of which do what the test tells them.
+    pub(crate) async fn with_sources() -> (Self, Sources) {
+        Self::with_sources_of(&["mysql", "postgres", "rest-generic"]).await
+    }
+
+    /// The same, of these types alone.
+    pub(crate) async fn with_sources_of(types: &[&'static str]) -> (Self, Sources) {
+        let sources = Sources::default();
+        let app = Self::build(Setup {
+            connectors: sources.connectors(types),
+            ..Setup::default()
+        })
+        .await;
+        (app, sources)
     }
 
     /// A server that may call the simulated vendors, which live by the same clock.
@@ -209,10 +183,7 @@ impl TestApp {
             Outside {
                 clock: clock.clone(),
                 random: Arc::new(OsRandom),
-                connectors: connectors
-                    .iter()
-                    .map(|name| Arc::new(Named(name)) as Arc<dyn Connector>)
-                    .collect(),
+                connectors,
                 allow_http,
                 shutdown: Shutdown::new(),
             },
@@ -308,6 +279,28 @@ impl TestApp {
         vault: &Vault,
         path: &str,
     ) -> Result<(String, String), String> {
+        let (key, binding, sealed) = self.sealed_with_key(path).await;
+        let credential = Sealed::from_stored(sealed)
+            .and_then(|sealed| vault.open_credential(&key, &binding, &sealed))
+            .map_err(|error| error.to_string())?;
+        Ok((
+            credential.client_id().to_owned(),
+            credential.secret().to_owned(),
+        ))
+    }
+
+    /// Who logs in to the database of the connection at `path`.
+    pub(crate) async fn open_login(&self, path: &str) -> (String, Option<String>) {
+        let vault = Vault::new(KeyRing::parse(&self.keyring).unwrap(), Arc::new(OsRandom));
+        let (key, binding, sealed) = self.sealed_with_key(path).await;
+        let sealed = Sealed::from_stored(sealed).unwrap();
+        let login = vault.open_database_login(&key, &binding, &sealed).unwrap();
+        let password = login.password.map(|text| text.expose().to_owned());
+        (login.user.expose().to_owned(), password)
+    }
+
+    /// What is stored of the credential of the connection at `path`, and what it takes to open it.
+    async fn sealed_with_key(&self, path: &str) -> (WrappedKey, Binding, Vec<u8>) {
         let id = path.rsplit('/').next().unwrap();
         let tenant = self.tenant;
         // Both at once: a re-wrap may be going on.
@@ -320,23 +313,17 @@ impl TestApp {
             .remove(0);
         let (ring_key, wrapped) = key.split_once(' ').unwrap();
         let wrapped = STANDARD.decode(wrapped.replace('\n', "")).unwrap();
-        let sealed = self.sealed_credential(path).await.unwrap();
         let binding = Binding {
             tenant,
             table: "connections",
             row: id.parse().unwrap(),
             column: "credential",
         };
-        let open = || {
-            let key = WrappedKey::from_stored(ring_key.to_owned(), wrapped);
-            let sealed = Sealed::from_stored(sealed)?;
-            vault.open_credential(&key, &binding, &sealed)
-        };
-        let credential = open().map_err(|error| error.to_string())?;
-        Ok((
-            credential.client_id().to_owned(),
-            credential.secret().to_owned(),
-        ))
+        (
+            WrappedKey::from_stored(ring_key.to_owned(), wrapped),
+            binding,
+            self.sealed_credential(path).await.unwrap(),
+        )
     }
 
     /// What the audit log's own check says: entries that hold, and where chains break.

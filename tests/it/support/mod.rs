@@ -8,6 +8,7 @@ mod clock;
 pub(crate) mod cluster;
 mod inspect;
 pub(crate) mod process;
+pub(crate) mod sources;
 pub(crate) mod tokens;
 mod vendors;
 
@@ -16,6 +17,7 @@ pub(crate) use self::{
     client::{Answer, Client},
     clock::ManualClock,
     cluster::TestDatabase,
+    sources::Sources,
     vendors::Vendors,
 };
 
