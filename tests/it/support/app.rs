@@ -1,7 +1,7 @@
 //! The server, put together as the program does it, over a database of its own and a clock that
 //! stands still.
 
-use std::{ops::Deref, sync::Arc};
+use std::{ops::Deref, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use matcher_discovery::{
@@ -60,6 +60,7 @@ pub(crate) struct TestApp {
     keyring: String,
     jwt_secret: &'static str,
     service: Service,
+    shutdown: Shutdown,
     database: TestDatabase,
 }
 
@@ -178,6 +179,7 @@ impl TestApp {
         ];
         let source = Source::new(variables.into_iter().chain(more));
         let config = Config::read(&source, Profile::Serve, wiring::CHECKS).unwrap();
+        let shutdown = Shutdown::new();
         let service = wiring::assemble(
             &config,
             Outside {
@@ -185,7 +187,7 @@ impl TestApp {
                 random: Arc::new(OsRandom),
                 connectors,
                 allow_http,
-                shutdown: Shutdown::new(),
+                shutdown: shutdown.clone(),
             },
         )
         .unwrap();
@@ -195,6 +197,7 @@ impl TestApp {
             keyring,
             jwt_secret: JWT_SECRET,
             service,
+            shutdown,
             database,
         }
     }
@@ -253,6 +256,11 @@ impl TestApp {
     /// Lets the server look again at the webhook tokens in use, as it does all the time.
     pub(crate) async fn refresh_webhook_bindings(&self) {
         self.service.app.refresh_webhook_bindings().await;
+    }
+
+    /// Tells the tasks of the server to end, and waits for them. Requests are still answered.
+    pub(crate) async fn end_tasks(&self) {
+        self.shutdown.drain(Duration::from_secs(30)).await.unwrap();
     }
 
     /// Takes the database away.
