@@ -264,9 +264,9 @@ mod tests {
         ] {
             assert_eq!(below(&base, path), Err(ConnectorError::Refused), "{path}");
         }
-        let bare = "https://h.example".parse().unwrap();
+        let root = "https://h.example".parse().unwrap();
         for path in [":81/", "@evil.example/", ".evil.example"] {
-            assert_eq!(below(&bare, path), Err(ConnectorError::Refused), "{path}");
+            assert_eq!(below(&root, path), Err(ConnectorError::Refused), "{path}");
         }
     }
 

@@ -36,7 +36,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 
 const LIMITS: Limits = Limits {
     connect: Duration::from_secs(10),
-    total: Duration::from_secs(60),
+    total: Duration::from_mins(1),
     rows: 1_000_000,
     bytes: 1 << 30,
 };
