@@ -56,7 +56,9 @@ fn check_connectors(text: &str) -> Result<(), String> {
         .map(|name| name.trim().to_owned())
         .filter(|name| !name.is_empty())
         .collect();
-    Registry::boot(connectors::compiled_in(&Reach::default()), Some(&wanted))
+    let available =
+        connectors::compiled_in(&Reach::default()).map_err(|error| error.to_string())?;
+    Registry::boot(available, Some(&wanted))
         .map(drop)
         .map_err(|faults| told(&faults))
 }

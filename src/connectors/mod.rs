@@ -1,25 +1,30 @@
 //! Sources besides the aggregators: code that reaches a database or a REST endpoint.
 //!
 //! What a deployment offers is decided once, at boot, by what is compiled in and registered;
-//! everything else asks the [`Registry`]. A connector holds no connection between two calls: each
-//! call opens one, reads, and closes it. A source is not trusted: whatever it sends is bounded in time
+//! everything else asks the [`Registry`]. A connector holds no login between two calls: each call
+//! opens a connection, reads, and closes it (where a connection knows nobody, as in HTTP, it may be used again). A source is not trusted: whatever it sends is bounded in time
 //! and size, and becomes lines of JSON or one [`ConnectorError`].
 
 mod error;
 #[cfg(any(feature = "connector-postgres", feature = "connector-mysql"))]
 mod hosts;
+#[cfg(feature = "connector-rest")]
+mod rest;
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use futures_util::{future::BoxFuture, stream::BoxStream};
 
 pub use self::error::ConnectorError;
-use crate::domain::{
-    connector::ConnectorType,
-    database::{DatabaseLogin, DatabasePlace},
-    host_rule::HostOrNet,
-    rest::{RestAuth, RestPlace},
-    table::{Table, TableRead},
+use crate::{
+    domain::{
+        connector::ConnectorType,
+        database::{DatabaseLogin, DatabasePlace},
+        host_rule::HostOrNet,
+        rest::{RestAuth, RestPlace},
+        table::{Table, TableRead},
+    },
+    net::NetError,
 };
 
 /// A source, and what it takes to reach it.
@@ -191,10 +196,14 @@ pub struct Reach {
     pub rest_private_hosts: Vec<HostOrNet>,
 }
 
-/// The connectors compiled into this program.
-#[must_use]
-pub fn compiled_in(_reach: &Reach) -> Vec<Arc<dyn Connector>> {
-    Vec::new()
+/// The connectors compiled into this program. Fails when one of them can't be set up here.
+pub fn compiled_in(reach: &Reach) -> Result<Vec<Arc<dyn Connector>>, NetError> {
+    #[cfg(not(feature = "connector-rest"))]
+    let _ = reach;
+    Ok(vec![
+        #[cfg(feature = "connector-rest")]
+        Arc::new(rest::RestGeneric::new(&reach.rest_private_hosts)?),
+    ])
 }
 
 #[cfg(test)]

@@ -1,15 +1,29 @@
 //! What it takes to reach a REST endpoint, and how its answers are read.
 
+mod auth;
+mod base_url;
+mod resource;
+mod stored;
+
 use std::fmt;
 
 use url::Url;
 
+pub use self::{
+    auth::AuthFault,
+    base_url::{BaseUrlFault, base_url, check_host},
+    resource::{
+        MAX_RESOURCES, PAGE_SIZES, ResourceFault, check_resources, cursor_path, parameter, path,
+        record_path, resource_name,
+    },
+    stored::InvalidStored,
+};
 use super::secret::SecretText;
 
 /// Where a REST endpoint is, and what it offers.
 #[derive(Clone, Eq, PartialEq)]
 pub struct RestPlace {
-    /// What every path is relative to; ends without a slash.
+    /// What every path is relative to: without user info, query and fragment.
     pub base_url: Url,
     /// What is offered; each is a table.
     pub resources: Vec<Resource>,

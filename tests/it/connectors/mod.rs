@@ -1,0 +1,3 @@
+//! The connectors, against what they connect to.
+
+mod rest;
