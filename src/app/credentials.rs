@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use super::{App, AppError};
 use crate::{
+    connectors::Source,
     domain::{
         base_url::BaseUrl,
         caller::Caller,
         credential::Credential,
-        database::DatabaseLogin,
         ids::{ConnectionId, TenantId},
     },
     storage::{AccessToConnection, TenantTx},
@@ -44,18 +44,25 @@ impl App {
             .seal_credential(&key, &binding, credential)?)
     }
 
-    /// Seals who logs in to a database for the row of `connection`.
-    pub(super) async fn seal_database_login(
+    /// Seals what proves who we are to a source, for the row of `connection`.
+    pub(super) async fn seal_source(
         &self,
         tx: &mut TenantTx,
         caller: &Caller,
         connection: ConnectionId,
-        login: &DatabaseLogin,
+        source: &Source,
     ) -> Result<Sealed, AppError> {
         let key = self.tenant_key(tx, caller.tenant).await?;
         let binding = credential_binding(caller.tenant, connection);
         let vault = &self.0.parts.vault;
-        Ok(vault.seal_database_login(&key, &binding, login)?)
+        Ok(match source {
+            Source::Database { login, .. } => vault.seal_database_login(&key, &binding, login)?,
+            Source::Rest { auth, .. } => {
+                let (who, secret) = auth.pair();
+                let pair = Credential::new(who.to_owned(), secret.to_owned());
+                vault.seal_credential(&key, &binding, &pair)?
+            }
+        })
     }
 
     /// What it takes to reach a connection's source, if nothing on our side stands against it. The

@@ -31,7 +31,10 @@ pub use self::{
     budgets::{RateLimits, SharedBudget},
     connection_tests::TestOutcome,
     connections::{AggregatorChange, CredentialChange, NewAggregator},
-    discovery::{DatabaseChange, DiscoveryStatus, NewDatabase, Nullable, Obstacle, SourceTest},
+    discovery::{
+        DatabaseChange, DiscoveryStatus, NewDatabase, NewRest, Nullable, Obstacle, RestChange,
+        RestConnection, SourceTest,
+    },
     keys::{KeyUse, RewrapProgress, list_keys, rewrap_keys},
     readiness::{Check, Readiness},
     webhook_tokens::MintedToken,
@@ -43,7 +46,9 @@ use tokio::sync::Semaphore;
 use self::{readiness::LastAnswers, webhooks::bindings::Bindings};
 use crate::{
     connectors::Registry,
-    domain::{base_url::HostPolicy, clock::Clock, random::Random, vendor::Vendor},
+    domain::{
+        base_url::HostPolicy, clock::Clock, host_rule::HostOrNet, random::Random, vendor::Vendor,
+    },
     shutdown::Shutdown,
     storage::{Constraint, Intake, StorageError, Store},
     vault::{Vault, VaultError},
@@ -75,6 +80,8 @@ pub struct Parts {
     pub intake: Intake,
     /// Whence webhooks may come.
     pub webhook_sources: WebhookSources,
+    /// The private hosts that REST connections may name beside every public one.
+    pub rest_private_hosts: Vec<HostOrNet>,
     /// The tasks of the process.
     pub tasks: Shutdown,
 }
@@ -204,6 +211,9 @@ pub enum AppError {
     /// The deployment does not let connections name this host.
     #[error("the host may not be named")]
     HostNotAllowed,
+    /// The stored proof was given for another origin than the base URL's from now on.
+    #[error("the stored auth is not sent to another origin")]
+    AuthStaysBehind,
     /// Something on our side stands between the connection and its source.
     #[error("the source can't be reached from here")]
     SourceBarred(#[source] Obstacle),

@@ -133,6 +133,7 @@ pub fn assemble(config: &Config, outside: Outside) -> Result<Service, Failure> {
         public_url: public_url.clone(),
         intake: Intake::start(&store, &outside.shutdown),
         webhook_sources: WebhookSources::new(&config.vendors, config.http.trusted_proxies.clone()),
+        rest_private_hosts: config.connectors.rest_private_hosts.clone(),
         tasks: outside.shutdown.clone(),
     });
     let keeping = app.clone().keep_webhook_bindings(outside.shutdown.token());

@@ -105,8 +105,8 @@ impl Api {
 fn routes() -> OpenApiRouter<Api> {
     use routes::{
         accounts, aggregator_connections, connection_health, connector_types, deliveries,
-        discovery, discovery_connections, operations, pulls, transaction_changes, transactions,
-        webhook_tokens, webhooks,
+        discovery, discovery_connections, operations, pulls, rest_connections, transaction_changes,
+        transactions, webhook_tokens, webhooks,
     };
 
     openapi::empty()
@@ -139,6 +139,14 @@ fn routes() -> OpenApiRouter<Api> {
         ))
         .routes(routes!(discovery_connections::schema))
         .routes(routes!(discovery_connections::test))
+        .routes(routes!(rest_connections::create, rest_connections::list))
+        .routes(routes!(
+            rest_connections::get,
+            rest_connections::update,
+            rest_connections::delete
+        ))
+        .routes(routes!(rest_connections::schema))
+        .routes(routes!(rest_connections::test))
         .routes(routes!(discovery::refresh))
         .routes(routes!(discovery::status))
         .routes(routes!(webhook_tokens::mint, webhook_tokens::list))

@@ -28,7 +28,7 @@ use super::{Api, problem::Code, routes};
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     tags(
-        (name = "Discovery", description = "Aggregator connections, their accounts and transactions, webhook tokens; database connections and what they offer, connector types"),
+        (name = "Discovery", description = "Aggregator connections, their accounts and transactions, webhook tokens; database and REST connections and what they offer, connector types"),
         (name = "Operations", description = "What operators and their machines ask")
     ),
     components(schemas(Detail, ErrorDetail)),
@@ -201,6 +201,15 @@ problems! {
     /// Of creating a connection to a source.
     SourceCreateProblems = [
         InvalidRequest, ConfigNameTaken, BodyTooLarge, UnsupportedMediaType
+    ];
+    /// Of creating a connection to a REST endpoint.
+    RestCreateProblems = [
+        InvalidRequest, ConfigNameTaken, BodyTooLarge, UnsupportedMediaType, SourceUnavailable
+    ];
+    /// Of changing a connection to a REST endpoint.
+    RestChangeProblems = [
+        InvalidRequest, ConnectionNotFound, ConfigNameTaken, ConnectionChanged, BodyTooLarge,
+        UnsupportedMediaType
     ];
     /// Of changing a connection to a source.
     SourceChangeProblems = [

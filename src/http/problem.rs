@@ -19,6 +19,10 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub(super) const HOST_NOT_ALLOWED: &str = "must be a host that this deployment lets database \
     connections name; ask its operator to list it in DISCOVERY_DATABASE_HOSTS";
 
+/// What is wrong with a change that would send a stored proof to a stranger.
+pub(super) const AUTH_STAYS_BEHIND: &str = "is required, because baseUrl leads to another origin: \
+    the stored one is sent only to where it was given for";
+
 macro_rules! catalogue {
     ($($(#[doc = $doc:literal])+ $name:ident = $wire:literal, $status:ident, $title:literal, $advice:literal;)+) => {
         /// A kind of problem. Once published, a code keeps its meaning.
@@ -285,6 +289,10 @@ impl From<AppError> for Problem {
             AppError::HostNotAllowed => Self::invalid(
                 Code::InvalidRequest,
                 vec![Fault::hidden("body.host", HOST_NOT_ALLOWED)],
+            ),
+            AppError::AuthStaysBehind => Self::invalid(
+                Code::InvalidRequest,
+                vec![Fault::hidden("body.auth", AUTH_STAYS_BEHIND)],
             ),
             AppError::SourceBarred(obstacle) => Self {
                 cause: Some(Arc::new(obstacle)),

@@ -70,6 +70,7 @@ fn api() -> Api {
             random: random.clone(),
             registry: Registry::default(),
             hosts: BTreeMap::new(),
+            rest_private_hosts: Vec::new(),
             tasks: Shutdown::new(),
             public_url: "https://discovery.test".to_owned(),
         }),

@@ -4,7 +4,10 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{StorageError, TenantTx};
+use super::{
+    StorageError, TenantTx,
+    page::{Page, PageStart, rows_to_ask},
+};
 use crate::{
     domain::{
         connection::{ConfigName, ConnectionKind, Version},
@@ -152,7 +155,42 @@ impl TryFrom<AccessRow> for AccessToSource {
     }
 }
 
+/// One list query: the order is part of the text, so that each has a plan of its own.
+macro_rules! list_query {
+    ($tx:expr, $compare:tt, $direction:tt, $($argument:expr),+) => {
+        sqlx::query_as!(
+            AccessRow,
+            "SELECT id, kind, type, config_name, health, last_seen_at, schema_discovered_at,
+                    version, created_at, updated_at, host, attributes, credential
+             FROM connections
+             WHERE tenant_id = $1 AND kind = 'rest' AND deleted_at IS NULL
+               AND (config_name, id) " + $compare + " ($2, $3)
+             ORDER BY config_name " + $direction + ", id " + $direction + " LIMIT $4",
+            $($argument),+
+        )
+        .fetch_all(&mut *$tx)
+        .await?
+    };
+}
+
 impl TenantTx {
+    /// A page of the living connections to REST endpoints, ordered by config name, then id.
+    pub async fn list_rest_connections(
+        &mut self,
+        start: &PageStart<(String, Uuid)>,
+        limit: u16,
+    ) -> Result<Page<AccessToSource>, StorageError> {
+        let (tenant, most) = (self.tenant.0, rows_to_ask(limit));
+        let tx = &mut *self.tx;
+        let rows = match start {
+            // No name is empty, so the first page is the one behind the empty name.
+            PageStart::First => list_query!(tx, ">", "ASC", tenant, "", Uuid::nil(), most),
+            PageStart::After((name, id)) => list_query!(tx, ">", "ASC", tenant, name, id, most),
+            PageStart::Before((name, id)) => list_query!(tx, "<", "DESC", tenant, name, id, most),
+        };
+        Page::of(rows, limit, start)
+    }
+
     /// Whether a living connection of whatever kind has that name.
     pub async fn is_config_name_taken(&mut self, name: &ConfigName) -> Result<bool, StorageError> {
         let living = sqlx::query_scalar!(

@@ -7,7 +7,7 @@ use axum::http::Method;
 use serde_json::{Value, json};
 
 use crate::{
-    api::discovery_connections,
+    api::{discovery_connections, rest_connections},
     rows::{self, Ledger},
     support::{Client, TestApp},
 };
@@ -47,6 +47,8 @@ impl Operation {
             &things.pull
         } else if self.template.contains("/discovery/connections/") {
             &things.database
+        } else if self.template.contains("/rest-connections/") {
+            &things.rest
         } else {
             &things.connection
         };
@@ -85,6 +87,7 @@ async fn operations(app: &TestApp) -> Vec<Operation> {
 struct Belongings {
     connection: String,
     database: String,
+    rest: String,
     token: String,
     transaction: String,
     pull: String,
@@ -97,6 +100,7 @@ impl Belongings {
         Self {
             connection: never.clone(),
             database: never.clone(),
+            rest: never.clone(),
             token: never.clone(),
             transaction: never.clone(),
             pull: never,
@@ -117,10 +121,12 @@ async fn belongings(app: &TestApp) -> Belongings {
     let mint = json!({"vendor": "pluggy", "connection_config_name": "main"});
     let minted = client.post("/v1/discovery/webhooks/tokens", &mint).await;
     let database = discovery_connections::create(&client, "database").await;
+    let rest = rest_connections::create(&client, "rest").await;
     let token = minted.header("location").rsplit('/').next().unwrap();
     Belongings {
         connection: ledger.connection.to_string(),
         database: database.rsplit('/').next().unwrap().to_owned(),
+        rest: rest.rsplit('/').next().unwrap().to_owned(),
         token: token.to_owned(),
         transaction: transactions["items"][0]["id"].as_str().unwrap().to_owned(),
         pull: pulls["items"][0]["id"].as_str().unwrap().to_owned(),

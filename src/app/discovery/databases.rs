@@ -1,9 +1,6 @@
 //! Connections to databases: create and change.
 
-use super::{
-    looks::Look,
-    sources::{Obstacle, OpenedSource},
-};
+use super::sources::Obstacle;
 use crate::{
     app::{App, AppError, credentials::credential_binding},
     connectors::Source,
@@ -17,7 +14,6 @@ use crate::{
         secret::SecretText,
     },
     storage::{AccessToSource, Forget, SourceChange, TenantTx},
-    vault::Sealed,
 };
 
 /// A connection as an operator asks for it; every part is checked already.
@@ -145,80 +141,13 @@ impl App {
         caller: &Caller,
         new: NewDatabase,
     ) -> Result<DiscoveryConnection, AppError> {
-        // Nobody should have to wait for a database to hear that the name is taken.
-        let mut tx = self.0.parts.store.begin(caller.tenant).await?;
-        if tx.is_config_name_taken(&new.config_name).await? {
-            return Err(AppError::ConfigNameTaken);
-        }
-        drop(tx);
-        let stored_place = new.place.to_stored();
-        let (look, login) = self
-            .look_at_database(&new.config_name, new.place, new.login)
-            .await;
-
-        let now = self.0.parts.clock.now();
-        let connection = DiscoveryConnection {
-            id: ConnectionId::new(&*self.0.parts.clock, &*self.0.parts.random),
-            kind: ConnectionKind::Database,
-            connector: stored_place.connector.clone(),
-            config_name: new.config_name,
-            health: look.health(),
-            last_seen_at: look.is_open().then_some(now),
-            schema_discovered_at: look.tables().map(|_| now),
-            version: Version::FIRST,
-            created_at: now,
-            updated_at: now,
+        let stored = new.place.to_stored();
+        let source = Source::Database {
+            place: new.place,
+            login: new.login,
         };
-        let mut tx = self.0.parts.store.begin(caller.tenant).await?;
-        let credential = self
-            .seal_database_login(&mut tx, caller, connection.id, &login)
-            .await?;
-        let stored = AccessToSource {
-            connection,
-            place: stored_place,
-            credential,
-        };
-        tx.insert_discovery_connection(&stored).await?;
-        let connection = stored.connection;
-        if let Some(tables) = look.tables() {
-            tx.replace_discovered_tables(connection.id, tables).await?;
-        }
-        tx.audit(
-            &caller.subject,
-            AuditAction::ConnectionCreated,
-            connection.id.0,
-            now,
-        )
-        .await?;
-        tx.commit().await?;
-        tracing::info!(
-            tenant.id = %caller.tenant,
-            connection.id = %connection.id,
-            connector = connection.connector,
-            health = connection.health.as_str(),
-            trouble = look.trouble(),
-            "a database connection was created"
-        );
-        Ok(connection)
-    }
-
-    async fn look_at_database(
-        &self,
-        config_name: &ConfigName,
-        place: DatabasePlace,
-        login: DatabaseLogin,
-    ) -> (Look, DatabaseLogin) {
-        let connector = self.0.parts.registry.get(place.database_type.connector());
-        let kept = login.clone();
-        let opened = connector
-            .map(|connector| OpenedSource {
-                connector: connector.clone(),
-                source: Source::Database { place, login },
-                kind: ConnectionKind::Database,
-                config_name: config_name.clone(),
-            })
-            .ok_or(Obstacle::ConnectorNotRegistered);
-        (self.look(opened).await, kept)
+        self.provision(caller, new.config_name, source, stored)
+            .await
     }
 
     /// Changes a connection part by part. Where it leads elsewhere or somebody else logs in, its
@@ -247,7 +176,7 @@ impl App {
         } else {
             AuditAction::ConnectionUpdated
         };
-        let credential = self
+        let login = self
             .changed_login(&mut tx, caller, &current, &change)
             .await?;
         let place = DatabasePlace {
@@ -263,46 +192,41 @@ impl App {
         if place != was && !self.admits_place(place.clone()) {
             return Err(AppError::HostNotAllowed);
         }
-        let forget = what_to_forget(&was, &place, credential.is_some());
+        let forget = what_to_forget(&was, &place, login.is_some());
+        let stored = place.to_stored();
+        let credential = match login {
+            Some(login) => {
+                let source = Source::Database { place, login };
+                Some(self.seal_source(&mut tx, caller, id, &source).await?)
+            }
+            None => None,
+        };
         let config_name = change.config_name.unwrap_or(current.connection.config_name);
         tx.update_discovery_connection(
             id,
             &SourceChange {
                 config_name: &config_name,
-                place: &place.to_stored(),
+                place: &stored,
                 credential: credential.as_ref(),
                 forget,
                 now,
             },
         )
         .await?;
-        if forget == Forget::Everything {
-            tx.forget_discovered_tables(id).await?;
-        }
-        tx.audit(&caller.subject, action, id.0, now).await?;
-        tx.commit().await?;
-        tracing::info!(
-            tenant.id = %caller.tenant,
-            connection.id = %id,
-            action = action.as_str(),
-            "a database connection was changed"
-        );
-        if forget != Forget::Nothing {
-            self.look_again(caller.tenant, id, Version(version.0 + 1))
-                .await?;
-        }
+        self.after_change(caller, tx, id, version, forget, action)
+            .await?;
         self.discovery_connection(caller, ConnectionKind::Database, id)
             .await
     }
 
-    /// The login as it is from now on, sealed; `None` if it stays as it is.
+    /// The login as it is from now on; `None` if it stays as it is.
     async fn changed_login(
         &self,
         tx: &mut TenantTx,
         caller: &Caller,
         current: &AccessToSource,
         change: &DatabaseChange,
-    ) -> Result<Option<Sealed>, AppError> {
+    ) -> Result<Option<DatabaseLogin>, AppError> {
         if !change.rotates() {
             return Ok(None);
         }
@@ -329,9 +253,7 @@ impl App {
                 }
             }
         };
-        self.seal_database_login(tx, caller, id, &login)
-            .await
-            .map(Some)
+        Ok(Some(login))
     }
 }
 

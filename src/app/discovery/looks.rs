@@ -129,7 +129,7 @@ pub struct SourceTest {
 
 impl App {
     /// Looks at a source, with nothing of the database held.
-    pub(super) async fn look(&self, opened: Result<OpenedSource, Obstacle>) -> Look {
+    pub(super) async fn look(&self, opened: Result<&OpenedSource, Obstacle>) -> Look {
         match opened {
             Ok(opened) => {
                 let describing = opened.connector.describe(&opened.source, LIMITS);
@@ -181,7 +181,9 @@ impl App {
             Err(error) => return Err(error),
         };
         let kind = opened.as_ref().ok().map(|opened| opened.kind.as_str());
-        let look = self.look(opened).await;
+        let look = self
+            .look(opened.as_ref().map_err(|obstacle| *obstacle))
+            .await;
         self.record_look(tenant, id, version, &look).await?;
         tracing::info!(
             tenant.id = %tenant,

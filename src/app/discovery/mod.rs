@@ -3,7 +3,9 @@
 
 mod databases;
 mod looks;
+mod provision;
 mod refresh;
+mod rest;
 mod sources;
 
 use chrono::{DateTime, Utc};
@@ -11,6 +13,7 @@ use chrono::{DateTime, Utc};
 pub use self::{
     databases::{DatabaseChange, NewDatabase, Nullable},
     looks::SourceTest,
+    rest::{NewRest, RestChange, RestConnection},
     sources::Obstacle,
 };
 use super::{App, AppError, readiness::Check};

@@ -5,6 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use chrono::TimeDelta;
 use tokio::{sync::Semaphore, task::JoinSet};
 use tracing::Instrument as _;
+use url::Url;
 use uuid::Uuid;
 
 use crate::{
@@ -109,7 +110,10 @@ impl App {
         key: Option<&WrappedKey>,
     ) -> Result<Health, AppError> {
         let connection = &stored.connection;
-        let look = self.look(self.open_source(tenant, stored, key)?).await;
+        let opened = self.open_source(tenant, stored, key)?;
+        let look = self
+            .look(opened.as_ref().map_err(|obstacle| *obstacle))
+            .await;
         self.record_look(tenant, connection.id, connection.version, &look)
             .await?;
         if let Some(trouble) = look.trouble() {
@@ -126,9 +130,13 @@ impl App {
     }
 }
 
-/// What answers or does not for several connections: the host, with the port of a database.
+/// What answers, or does not, for several connections: the host and port.
 fn endpoint(stored: &AccessToSource) -> String {
-    format!("{} {}", stored.place.host, stored.place.attributes["port"])
+    let host = &stored.place.host;
+    match Url::parse(host) {
+        Ok(base_url) => base_url.origin().ascii_serialization(),
+        Err(_) => format!("{host} {}", stored.place.attributes["port"]),
+    }
 }
 
 /// The right to refresh a tenant's connections. Given back however the refresh ends: also when

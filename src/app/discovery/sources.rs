@@ -10,6 +10,7 @@ use crate::{
         database::DatabasePlace,
         discovery::StoredPlace,
         ids::{ConnectionId, TenantId},
+        rest::{RestAuth, RestPlace},
     },
     storage::AccessToSource,
     vault::WrappedKey,
@@ -51,7 +52,6 @@ pub(in crate::app) struct OpenedSource {
     /// Whether it is a database or a REST endpoint.
     pub(in crate::app) kind: ConnectionKind,
     /// The tenant's name for the connection.
-    #[expect(dead_code, reason = "an extraction will tell by it what it reads")]
     pub(in crate::app) config_name: ConfigName,
 }
 
@@ -96,9 +96,14 @@ impl App {
                 place: database_place(connection.id, &stored.place)?,
                 login: vault.open_database_login(key, &binding, &stored.credential)?,
             },
-            ConnectionKind::Rest | ConnectionKind::Aggregator => {
-                return Err(unreadable(connection.id));
+            ConnectionKind::Rest => {
+                let (place, kind) = rest_place(connection.id, &stored.place)?;
+                let pair = vault.open_credential(key, &binding, &stored.credential)?;
+                let auth = RestAuth::from_stored(&kind, pair.client_id(), pair.secret())
+                    .map_err(|_| unreadable(connection.id))?;
+                Source::Rest { place, auth }
             }
+            ConnectionKind::Aggregator => return Err(unreadable(connection.id)),
         };
         // The list may have become shorter since the connection was made.
         if connector.admits(&source).is_err() {
@@ -119,6 +124,30 @@ pub(super) fn database_place(
     stored: &StoredPlace,
 ) -> Result<DatabasePlace, AppError> {
     DatabasePlace::from_stored(stored).ok_or_else(|| unreadable(id))
+}
+
+/// The type of the connector that reaches REST endpoints.
+const REST_CONNECTOR: &str = "rest-generic";
+
+/// The parts of a REST endpoint that are stored, with the kind of its proof.
+pub(super) fn stored_rest_place(place: &RestPlace, auth_kind: &str) -> StoredPlace {
+    let mut attributes = place.to_stored();
+    attributes["auth"] = auth_kind.into();
+    StoredPlace {
+        connector: REST_CONNECTOR.to_owned(),
+        host: place.base_url.to_string(),
+        attributes,
+    }
+}
+
+/// The place of a REST endpoint, as it is stored, and the kind of its proof.
+pub(super) fn rest_place(
+    id: ConnectionId,
+    stored: &StoredPlace,
+) -> Result<(RestPlace, String), AppError> {
+    let place = RestPlace::from_stored(&stored.attributes).ok();
+    let kind = stored.attributes["auth"].as_str().map(str::to_owned);
+    place.zip(kind).ok_or_else(|| unreadable(id))
 }
 
 fn unreadable(id: ConnectionId) -> AppError {

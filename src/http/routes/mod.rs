@@ -9,6 +9,7 @@ pub(super) mod discovery;
 pub(super) mod discovery_connections;
 pub(super) mod operations;
 pub(super) mod pulls;
+pub(super) mod rest_connections;
 pub(super) mod transaction_changes;
 pub(super) mod transactions;
 pub(super) mod webhook_tokens;

@@ -8,6 +8,7 @@ pub(crate) mod discovery_connections;
 mod discovery_connections_input;
 mod discovery_refresh;
 mod operations;
+pub(crate) mod rest_connections;
 mod transaction_changes;
 mod transactions;
 mod webhook_tokens;
