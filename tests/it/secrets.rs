@@ -228,7 +228,6 @@ async fn tell_what_leads_to_sources(session: &mut Session) {
     for (list, good) in [(DATABASES, database), (ENDPOINTS, rest)] {
         let (status, path) = session.send("POST", list, &good.to_string()).await;
         for (member, value) in [
-            ("port", json!("canary-db-password")),
             ("host", json!([DATABASE_HOST])),
             ("userName", json!("canary-db-user\n")),
             (
