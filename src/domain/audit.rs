@@ -3,13 +3,13 @@
 /// Something an operator did.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum AuditAction {
-    /// Made an aggregator connection.
+    /// Made a connection, of whatever kind.
     ConnectionCreated,
     /// Changed one, its credential aside.
     ConnectionUpdated,
     /// Changed one and gave it another credential.
     CredentialRotated,
-    /// Deleted one, and with it its tokens.
+    /// Deleted one, and with it what belongs to it.
     ConnectionDeleted,
     /// Minted a webhook token.
     TokenMinted,

@@ -94,7 +94,7 @@ impl App {
     /// anybody.
     #[must_use]
     pub fn admits_database(&self, engine: DatabaseType, host: &str, port: u16) -> bool {
-        self.admits_place(DatabasePlace {
+        let place = DatabasePlace {
             database_type: engine,
             host: host.to_owned(),
             port,
@@ -102,16 +102,21 @@ impl App {
             schema: None,
             tls: TlsMode::default(),
             certificates: None,
-        })
+        };
+        self.admit_place(place).is_ok()
     }
 
-    fn admits_place(&self, place: DatabasePlace) -> bool {
+    fn admit_place(&self, place: DatabasePlace) -> Result<(), AppError> {
         let connector = self.0.parts.registry.get(place.database_type.connector());
+        let connector =
+            connector.ok_or(AppError::SourceBarred(Obstacle::ConnectorNotRegistered))?;
         let login = DatabaseLogin {
             user: SecretText::new(String::new()),
             password: None,
         };
-        connector.is_some_and(|one| one.admits(&Source::Database { place, login }).is_ok())
+        connector
+            .admits(&Source::Database { place, login })
+            .map_err(|_| AppError::HostNotAllowed)
     }
 
     /// The same of the parts of a change, the others being as they are stored.
@@ -131,7 +136,11 @@ impl App {
         if let Some(host) = host {
             host.clone_into(&mut place.host);
         }
-        Ok(self.admits_place(place))
+        match self.admit_place(place) {
+            Ok(()) => Ok(true),
+            Err(AppError::HostNotAllowed) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Makes a connection, its credential sealed for it alone, after a look at its database. One
@@ -189,8 +198,8 @@ impl App {
             certificates: change.certificates.or(was.certificates.clone()),
         };
         // Between the check of the parts and now another change may have come.
-        if place != was && !self.admits_place(place.clone()) {
-            return Err(AppError::HostNotAllowed);
+        if place != was {
+            self.admit_place(place.clone())?;
         }
         let forget = what_to_forget(&was, &place, login.is_some());
         let stored = place.to_stored();

@@ -472,6 +472,10 @@ async fn a_test_needs_a_connector_that_is_registered() {
         .post(&format!("{path}/test"), &json!({}))
         .await
         .expect_problem(503, "MTCH-0203");
+    client
+        .patch(&path, &json!({"port": 3306}))
+        .await
+        .expect_problem(503, "MTCH-0203");
     client.get(&path).await.expect(200);
 }
 

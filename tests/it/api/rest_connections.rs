@@ -343,6 +343,26 @@ async fn every_fault_of_a_body_is_listed_at_once() {
 async fn each_rule_of_what_is_inside_is_kept() {
     let (app, _sources) = TestApp::with_sources().await;
     let client = app.client();
+    for (member, value, faults) in broken_rules() {
+        let mut request = body("name");
+        request[member] = value.clone();
+        let places: Vec<String> = faults.iter().map(|fault| format!("body.{fault}")).collect();
+        let places: Vec<&str> = places.iter().map(String::as_str).collect();
+        let problem = client
+            .post(PATH, &request)
+            .await
+            .expect_faults("MTCH-0001", &places);
+        if member == "auth" {
+            for fault in problem["errors"].as_array().unwrap() {
+                assert_eq!(fault.get("value"), None, "{fault}");
+            }
+        }
+        assert!(!problem.to_string().contains("u:p@"), "{problem:#}");
+    }
+}
+
+/// A member, a value that breaks a rule, and the places of the faults.
+fn broken_rules() -> Vec<(&'static str, Value, &'static [&'static str])> {
     let resource = |more: Value| {
         let mut resource = json!({"name": "a", "path": "/a"});
         for (name, value) in more.as_object().unwrap() {
@@ -350,7 +370,7 @@ async fn each_rule_of_what_is_inside_is_kept() {
         }
         json!([resource])
     };
-    let cases: Vec<(&str, Value, &[&str])> = vec![
+    vec![
         ("auth", json!("none"), &["auth"]),
         ("auth", json!({}), &["auth.type"]),
         ("auth", json!({"type": "oauth", "x": 1}), &["auth.type"]),
@@ -425,21 +445,5 @@ async fn each_rule_of_what_is_inside_is_kept() {
             json!([{"name": "a", "path": "/a"}, {"name": "a", "path": "/b"}]),
             &["resources[1].name"],
         ),
-    ];
-    for (member, value, faults) in cases {
-        let mut request = body("name");
-        request[member] = value.clone();
-        let places: Vec<String> = faults.iter().map(|fault| format!("body.{fault}")).collect();
-        let places: Vec<&str> = places.iter().map(String::as_str).collect();
-        let problem = client
-            .post(PATH, &request)
-            .await
-            .expect_faults("MTCH-0001", &places);
-        if member == "auth" {
-            for fault in problem["errors"].as_array().unwrap() {
-                assert_eq!(fault.get("value"), None, "{fault}");
-            }
-        }
-        assert!(!problem.to_string().contains("u:p@"), "{problem:#}");
-    }
+    ]
 }

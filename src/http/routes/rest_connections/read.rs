@@ -154,9 +154,10 @@ fn read_resources(fields: &mut Fields) -> Option<Vec<Resource>> {
 fn read_resource(fields: &mut Fields) -> Option<Resource> {
     let name = fields.required("name", rest::resource_name);
     let path = fields.required("path", rest::path);
-    let record_path = match fields.has("recordPath") {
-        true => fields.optional("recordPath", rest::record_path),
-        false => Some(String::new()),
+    let record_path = if fields.has("recordPath") {
+        fields.optional("recordPath", rest::record_path)
+    } else {
+        Some(String::new())
     };
     let paging = read_paging(fields);
     Some(Resource {
