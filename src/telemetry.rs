@@ -7,7 +7,10 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio_util::sync::CancellationToken;
 use tracing::Subscriber;
 use tracing_subscriber::{
-    EnvFilter, Layer, filter::LevelFilter, fmt::MakeWriter, layer::SubscriberExt as _,
+    EnvFilter, Layer,
+    filter::{Directive, LevelFilter},
+    fmt::MakeWriter,
+    layer::SubscriberExt as _,
     util::SubscriberInitExt as _,
 };
 
@@ -54,7 +57,10 @@ fn parse_filter(filter: &str) -> Result<EnvFilter, String> {
             ));
         }
     }
-    EnvFilter::try_new(filter).map_err(|error| error.to_string())
+    let filter = EnvFilter::try_new(filter).map_err(|error| error.to_string())?;
+    // What the databases of tenants remark on the way is theirs, and holds names.
+    let remarks = "sqlx::postgres::notice=off".parse::<Directive>();
+    Ok(filter.add_directive(remarks.map_err(|error| error.to_string())?))
 }
 
 fn subscriber<W>(
@@ -338,6 +344,15 @@ mod tests {
             tracing::debug!(target: "loud", "heard");
         });
         assert!(text.contains("heard") && !text.contains("quiet"), "{text}");
+    }
+
+    #[test]
+    fn what_a_database_remarks_is_never_written() {
+        let text = logged("trace,sqlx::postgres=trace", Lines::Json, || {
+            tracing::warn!(target: "sqlx::postgres::notice", "canary");
+            tracing::warn!(target: "sqlx::postgres", "heard");
+        });
+        assert!(text.contains("heard") && !text.contains("canary"), "{text}");
     }
 
     #[test]

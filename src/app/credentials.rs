@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{App, AppError};
 use crate::{
+    connectors::Source,
     domain::{
         base_url::BaseUrl,
         caller::Caller,
@@ -41,6 +42,27 @@ impl App {
             .parts
             .vault
             .seal_credential(&key, &binding, credential)?)
+    }
+
+    /// Seals what proves who we are to a source, for the row of `connection`.
+    pub(super) async fn seal_source(
+        &self,
+        tx: &mut TenantTx,
+        caller: &Caller,
+        connection: ConnectionId,
+        source: &Source,
+    ) -> Result<Sealed, AppError> {
+        let key = self.tenant_key(tx, caller.tenant).await?;
+        let binding = credential_binding(caller.tenant, connection);
+        let vault = &self.0.parts.vault;
+        Ok(match source {
+            Source::Database { login, .. } => vault.seal_database_login(&key, &binding, login)?,
+            Source::Rest { auth, .. } => {
+                let (who, secret) = auth.pair();
+                let pair = Credential::new(who.to_owned(), secret.to_owned());
+                vault.seal_credential(&key, &binding, &pair)?
+            }
+        })
     }
 
     /// What it takes to reach a connection's source, if nothing on our side stands against it. The

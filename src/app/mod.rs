@@ -10,6 +10,9 @@ mod connections;
 mod connectors;
 mod credentials;
 mod deliveries;
+mod discovery;
+mod extraction_run;
+mod extractions;
 mod keys;
 mod pull_run;
 mod pulls;
@@ -31,6 +34,11 @@ pub use self::{
     connection_tests::TestOutcome,
     connections::{AggregatorChange, CredentialChange, NewAggregator},
     deliveries::PruningPlace,
+    discovery::{
+        DatabaseChange, DiscoveryStatus, NewDatabase, NewRest, Nullable, Obstacle, RestChange,
+        RestConnection, SourceTest,
+    },
+    extractions::{ExtractedLines, ExtractionRefusal, ExtractionRules},
     keys::{KeyUse, RewrapProgress, list_keys, rewrap_keys},
     readiness::{Check, Readiness},
     transactions::ExportPlace,
@@ -43,7 +51,10 @@ use tokio::sync::Semaphore;
 use self::{readiness::LastAnswers, webhooks::bindings::Bindings};
 use crate::{
     connectors::Registry,
-    domain::{base_url::HostPolicy, clock::Clock, random::Random, vendor::Vendor},
+    domain::{
+        base_url::HostPolicy, clock::Clock, host_rule::HostOrNet, random::Random, vendor::Vendor,
+    },
+    shutdown::Shutdown,
     storage::{Constraint, Intake, StorageError, Store},
     vault::{Vault, VaultError},
     vendors::Aggregator,
@@ -77,6 +88,12 @@ pub struct Parts {
     pub intake: Intake,
     /// Whence webhooks may come.
     pub webhook_sources: WebhookSources,
+    /// How much an extraction may take, and how long its rows are kept.
+    pub extraction_rules: ExtractionRules,
+    /// The private hosts that REST connections may name beside every public one.
+    pub rest_private_hosts: Vec<HostOrNet>,
+    /// The tasks of the process.
+    pub tasks: Shutdown,
 }
 
 impl fmt::Debug for Parts {
@@ -195,6 +212,24 @@ pub enum AppError {
     /// The pull succeeded or was called off, so there is nothing to call off.
     #[error("the pull succeeded or was called off already")]
     PullOver,
+    /// An extraction does not allow it.
+    #[error(transparent)]
+    Extraction(#[from] ExtractionRefusal),
+    /// A refresh of the tenant's connections runs already.
+    #[error("a refresh is in progress")]
+    RefreshInProgress,
+    /// The deployment registers no connector at all.
+    #[error("no connector is registered")]
+    NoConnectors,
+    /// The deployment does not let connections name this host.
+    #[error("the host may not be named")]
+    HostNotAllowed,
+    /// The stored proof was given for another origin than the base URL's from now on.
+    #[error("the stored auth is not sent to another origin")]
+    AuthStaysBehind,
+    /// Something on our side stands between the connection and its source.
+    #[error("the source can't be reached from here")]
+    SourceBarred(#[source] Obstacle),
     /// The same request may succeed in a moment.
     #[error("not available now")]
     Unavailable(#[source] StorageError),
@@ -208,9 +243,8 @@ impl From<StorageError> for AppError {
         match error {
             StorageError::Violates(Constraint::ConnectionConfigName, _) => Self::ConfigNameTaken,
             // Somebody was faster; the same request finds the pull that waits.
-            StorageError::Violates(Constraint::WaitingPull, _) | StorageError::Unavailable(_) => {
-                Self::Unavailable(error)
-            }
+            StorageError::Violates(Constraint::WaitingPull | Constraint::RunningExtraction, _)
+            | StorageError::Unavailable(_) => Self::Unavailable(error),
             StorageError::Inconsistent { .. } | StorageError::Refused(_) => {
                 Self::Internal(error.into())
             }

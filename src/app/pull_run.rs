@@ -423,7 +423,7 @@ impl App {
 
 /// Comes back a moment after the process is to end. Until then a pull may come to the end of its
 /// page; whatever it waits for longer than that is given up, and nothing is lost by it.
-async fn out_of_time(stopping: &CancellationToken) {
+pub(super) async fn out_of_time(stopping: &CancellationToken) {
     stopping.cancelled().await;
     tokio::time::sleep(GRACE).await;
 }

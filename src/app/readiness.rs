@@ -116,7 +116,8 @@ impl App {
             .unwrap_or_else(PoisonError::into_inner) = Some(now);
     }
 
-    fn worker(&self, now: DateTime<Utc>) -> Option<Check> {
+    /// Whether the workers of this process are at it; `None` where it has none.
+    pub(super) fn worker(&self, now: DateTime<Utc>) -> Option<Check> {
         let seen = *self
             .0
             .worker_seen

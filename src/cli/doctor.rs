@@ -80,14 +80,16 @@ async fn check_parts(report: &mut Report, config: &Config) -> Result<(), Failure
     let random: Arc<dyn Random> = Arc::new(OsRandom);
     report.line(
         "connectors",
-        wiring::registry(config, connectors::compiled_in()).map(|registry| {
-            let names: Vec<&str> = registry.types().map(|one| one.name).collect();
-            if names.is_empty() {
-                "none registered".to_owned()
-            } else {
-                names.join(", ")
-            }
-        }),
+        wiring::registry(config, connectors::compiled_in(&wiring::reach(config))?).map(
+            |registry| {
+                let names: Vec<&str> = registry.types().map(|one| one.name).collect();
+                if names.is_empty() {
+                    "none registered".to_owned()
+                } else {
+                    names.join(", ")
+                }
+            },
+        ),
     )?;
     let vault = wiring::vault(config, &random)?;
     report.line(

@@ -111,7 +111,7 @@ pub(super) async fn start(
         Outside {
             clock: Arc::new(SystemClock),
             random: Arc::clone(&random),
-            connectors: connectors::compiled_in(),
+            connectors: connectors::compiled_in(&wiring::reach(config))?,
             allow_http,
             shutdown: shutdown.clone(),
         },

@@ -8,9 +8,9 @@ use zeroize::Zeroizing;
 
 use super::Failure;
 use crate::{
-    app::{App, Parts, SharedBudget, WebhookSources},
+    app::{App, ExtractionRules, Parts, SharedBudget, WebhookSources},
     config::{Auth, Check, Config, ConfigFault, Jwks, ScopeRule, Types, variables},
-    connectors::{self, Connector, Registry, RegistryError},
+    connectors::{self, Connector, Limits, Reach, Registry, RegistryError},
     domain::{
         base_url::HostPolicy, clock::Clock, host_rule::HostOrNet, random::Random, vendor::Vendor,
     },
@@ -56,7 +56,9 @@ fn check_connectors(text: &str) -> Result<(), String> {
         .map(|name| name.trim().to_owned())
         .filter(|name| !name.is_empty())
         .collect();
-    Registry::boot(connectors::compiled_in(), Some(&wanted))
+    let available =
+        connectors::compiled_in(&Reach::default()).map_err(|error| error.to_string())?;
+    Registry::boot(available, Some(&wanted))
         .map(drop)
         .map_err(|faults| told(&faults))
 }
@@ -131,6 +133,9 @@ pub fn assemble(config: &Config, outside: Outside) -> Result<Service, Failure> {
         public_url: public_url.clone(),
         intake: Intake::start(&store, &outside.shutdown),
         webhook_sources: WebhookSources::new(&config.vendors, config.http.trusted_proxies.clone()),
+        extraction_rules: extraction_rules(config),
+        rest_private_hosts: config.connectors.rest_private_hosts.clone(),
+        tasks: outside.shutdown.clone(),
     });
     let keeping = app.clone().keep_webhook_bindings(outside.shutdown.token());
     outside.shutdown.spawn("webhook bindings", keeping);
@@ -226,6 +231,28 @@ pub(super) fn vendor_client(config: &Config, vendor: Vendor) -> Result<Client, F
             .collect(),
         proxy: config.vendors.proxy.clone().map(|proxy| proxy.0),
     })?)
+}
+
+/// Where the connectors may go, as the configuration says.
+pub(super) fn reach(config: &Config) -> Reach {
+    Reach {
+        database_hosts: config.connectors.database_hosts.clone(),
+        rest_private_hosts: config.connectors.rest_private_hosts.clone(),
+    }
+}
+
+/// How much an extraction may take, as the configuration says.
+fn extraction_rules(config: &Config) -> ExtractionRules {
+    let extractions = &config.connectors.extractions;
+    ExtractionRules {
+        limits: Limits {
+            connect: Duration::from_secs(10),
+            total: extractions.timeout,
+            rows: extractions.rows,
+            bytes: extractions.bytes,
+        },
+        retention: extractions.retention,
+    }
 }
 
 /// The connectors that the configuration chooses.

@@ -1,8 +1,13 @@
 //! The connectors, and where they may go.
 
+use std::time::Duration;
+
 use super::{
     reader::Reader,
-    variables::{CONNECTORS, DATABASE_HOSTS, REST_PRIVATE_HOSTS},
+    variables::{
+        CONNECTORS, DATABASE_HOSTS, EXTRACTION_MAX_BYTES, EXTRACTION_MAX_ROWS,
+        EXTRACTION_RETENTION, EXTRACTION_TIMEOUT, REST_PRIVATE_HOSTS,
+    },
 };
 use crate::domain::host_rule::HostOrNet;
 
@@ -15,6 +20,21 @@ pub struct Connectors {
     pub database_hosts: Vec<HostOrNet>,
     /// Private hosts that REST connections may name.
     pub rest_private_hosts: Vec<HostOrNet>,
+    /// How much an extraction may take.
+    pub extractions: Extractions,
+}
+
+/// How much an extraction may take, and how long its rows are kept.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Extractions {
+    /// How long its rows are kept.
+    pub retention: Duration,
+    /// How long reading one table may take.
+    pub timeout: Duration,
+    /// How many rows it may have.
+    pub rows: u64,
+    /// How many bytes of JSON it may have.
+    pub bytes: u64,
 }
 
 /// Which connector types are registered at start.
@@ -31,12 +51,50 @@ impl Connectors {
         let types = reader.list(&CONNECTORS, connector_type);
         let database_hosts = reader.list(&DATABASE_HOSTS, str::parse);
         let rest_private_hosts = reader.list(&REST_PRIVATE_HOSTS, str::parse);
+        let extractions = Extractions::read(reader);
         Some(Self {
             types: Types::of(types?),
             database_hosts: database_hosts?,
             rest_private_hosts: rest_private_hosts?,
+            extractions: extractions?,
         })
     }
+}
+
+impl Extractions {
+    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        const DAY: Duration = Duration::from_hours(24);
+        let retention = reader.parsed(&EXTRACTION_RETENTION, |text| {
+            duration(text, Duration::from_mins(1), 365 * DAY)
+        });
+        let timeout = reader.parsed(&EXTRACTION_TIMEOUT, |text| {
+            duration(text, Duration::from_secs(1), DAY)
+        });
+        let rows = reader.parsed(&EXTRACTION_MAX_ROWS, |text| number(text, 1, 1_000_000_000));
+        let bytes = reader.parsed(&EXTRACTION_MAX_BYTES, |text| {
+            number(text, 1_000, 1_000_000_000_000)
+        });
+        Some(Self {
+            retention: retention?,
+            timeout: timeout?,
+            rows: rows?,
+            bytes: bytes?,
+        })
+    }
+}
+
+fn duration(text: &str, least: Duration, most: Duration) -> Result<Duration, &'static str> {
+    humantime::parse_duration(text)
+        .ok()
+        .filter(|duration| (least..=most).contains(duration))
+        .ok_or("is not a duration in this range")
+}
+
+fn number(text: &str, least: u64, most: u64) -> Result<u64, &'static str> {
+    text.parse()
+        .ok()
+        .filter(|number| (least..=most).contains(number))
+        .ok_or("is not a number in this range")
 }
 
 impl Types {

@@ -296,6 +296,24 @@ variables! {
         .expects(HOSTS_AND_NETWORKS)
         .like("erp.internal,10.0.0.0/8")
         .defaults("none", LOOPBACK);
+    /// How long extracted rows are kept.
+    EXTRACTION_RETENTION = Variable::new("DISCOVERY_EXTRACTION_RETENTION", "how long the rows of an extraction are kept")
+        .expects("a duration from a minute to a year")
+        .like("12h")
+        .default("7d");
+    /// How long an extraction may take.
+    EXTRACTION_TIMEOUT = Variable::new("DISCOVERY_EXTRACTION_TIMEOUT", "how long reading one table of an extraction may take")
+        .expects("a duration from a second to a day")
+        .like("10m")
+        .default("1h");
+    /// How many rows an extraction may have.
+    EXTRACTION_MAX_ROWS = Variable::new("DISCOVERY_EXTRACTION_MAX_ROWS", "rows that an extraction may have")
+        .expects("a number from 1 to 1000000000")
+        .default("10000000");
+    /// How many bytes an extraction may have.
+    EXTRACTION_MAX_BYTES = Variable::new("DISCOVERY_EXTRACTION_MAX_BYTES", "bytes of JSON that an extraction may have")
+        .expects("a number from 1000 to 1000000000000")
+        .default("4000000000");
     /// The browsers' origins.
     CORS_ORIGINS = Variable::new("DISCOVERY_CORS_ORIGINS", "origins of browser callers")
         .expects("a comma list of origins, or `none`")

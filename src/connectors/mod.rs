@@ -1,16 +1,118 @@
 //! Sources besides the aggregators: code that reaches a database or a REST endpoint.
 //!
-//! What a deployment offers is decided once, at boot, by what is registered; everything else asks
-//! the [`Registry`].
+//! What a deployment offers is decided once, at boot, by what is compiled in and registered;
+//! everything else asks the [`Registry`]. A connector holds no login between two calls: each call
+//! opens a connection, reads, and closes it; only where a connection knows nobody, as in HTTP, it may
+//! be used again. A source is not trusted: whatever it sends is bounded in time and size, and becomes
+//! lines of JSON or one [`ConnectorError`].
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+#[cfg(any(feature = "connector-postgres", feature = "connector-mysql"))]
+mod batches;
+mod error;
+#[cfg(any(feature = "connector-postgres", feature = "connector-mysql"))]
+mod hosts;
+#[cfg(feature = "connector-mysql")]
+mod lines;
+#[cfg(feature = "connector-mysql")]
+mod mysql;
+#[cfg(feature = "connector-postgres")]
+mod postgres;
+#[cfg(feature = "connector-rest")]
+mod rest;
 
-use crate::domain::connector::ConnectorType;
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+
+use futures_util::{future::BoxFuture, stream::BoxStream};
+
+pub use self::error::ConnectorError;
+use crate::{
+    domain::{
+        connector::ConnectorType,
+        database::{DatabaseLogin, DatabasePlace},
+        host_rule::HostOrNet,
+        rest::{RestAuth, RestPlace},
+        table::{Table, TableRead},
+    },
+    net::NetError,
+};
+
+/// A source, and what it takes to reach it.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A database.
+    Database {
+        /// Where it is.
+        place: DatabasePlace,
+        /// Who logs in.
+        login: DatabaseLogin,
+    },
+    /// A REST endpoint.
+    Rest {
+        /// Where it is.
+        place: RestPlace,
+        /// What proves who we are.
+        auth: RestAuth,
+    },
+}
+
+/// How long and how much.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Limits {
+    /// How long reaching the source may take, the login included.
+    pub connect: Duration,
+    /// How long everything may take.
+    pub total: Duration,
+    /// How many rows an extraction may have.
+    pub rows: u64,
+    /// How many bytes of lines an extraction may have.
+    pub bytes: u64,
+}
+
+/// Rows, as lines of JSON.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Batch {
+    /// One object a row, each ended by a line feed, with no other line feed in it.
+    pub lines: Vec<u8>,
+    /// How many rows that is.
+    pub rows: u64,
+}
+
+/// How large a batch is made before it is handed on.
+pub const BATCH_BYTES: usize = 256 * 1024;
+
+/// The rows of a table, a batch after the other.
+///
+/// An error ends it; what came before is good, but not all there is.
+pub type Batches = BoxStream<'static, Result<Batch, ConnectorError>>;
 
 /// Code that reaches one type of source.
+///
+/// A connector that is given another kind of source answers [`ConnectorError::Refused`].
 pub trait Connector: fmt::Debug + Send + Sync {
     /// What it is called and which family it belongs to.
     fn connector_type(&self) -> ConnectorType;
+
+    /// Whether the deployment lets a connection name this source, as far as that can be told
+    /// without asking anybody. What can be told only by resolving a name is checked on the way.
+    fn admits(&self, source: &Source) -> Result<(), ConnectorError>;
+
+    /// Reaches the source and logs in.
+    fn test<'a>(
+        &'a self,
+        source: &'a Source,
+        limits: Limits,
+    ) -> BoxFuture<'a, Result<(), ConnectorError>>;
+
+    /// The tables that may be read there, ordered by name.
+    fn describe<'a>(
+        &'a self,
+        source: &'a Source,
+        limits: Limits,
+    ) -> BoxFuture<'a, Result<Vec<Table>, ConnectorError>>;
+
+    /// Reads a table as it is now. Nothing happens before the first batch is asked for; dropping the
+    /// stream ends the reading.
+    fn read(&self, source: Source, read: TableRead, limits: Limits) -> Batches;
 }
 
 /// Why a connector can't be registered.
@@ -94,10 +196,46 @@ impl Registry {
     }
 }
 
-/// The connectors compiled into this program.
-#[must_use]
-pub fn compiled_in() -> Vec<Arc<dyn Connector>> {
-    Vec::new()
+/// Where the connectors of a deployment may go.
+#[derive(Clone, Debug, Default)]
+pub struct Reach {
+    /// Hosts and networks that database connections may name.
+    pub database_hosts: Vec<HostOrNet>,
+    /// Private hosts and networks that REST connections may name beside every public host.
+    pub rest_private_hosts: Vec<HostOrNet>,
+}
+
+/// The connectors compiled into this program. Fails when one of them can't be set up here.
+#[cfg_attr(
+    not(any(
+        feature = "connector-mysql",
+        feature = "connector-postgres",
+        feature = "connector-rest"
+    )),
+    expect(
+        unused_variables,
+        reason = "no connector is compiled in that goes anywhere"
+    )
+)]
+pub fn compiled_in(reach: &Reach) -> Result<Vec<Arc<dyn Connector>>, NetError> {
+    Ok(vec![
+        #[cfg(feature = "connector-mysql")]
+        Arc::new(mysql::Mysql::new(reach)),
+        #[cfg(feature = "connector-postgres")]
+        Arc::new(postgres::Postgres::new(reach)),
+        #[cfg(feature = "connector-rest")]
+        Arc::new(rest::RestGeneric::new(&reach.rest_private_hosts)?),
+    ])
+}
+
+/// What takes longer than it may has failed.
+#[cfg(any(feature = "connector-postgres", feature = "connector-mysql"))]
+async fn timed<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, ConnectorError>>,
+) -> Result<T, ConnectorError> {
+    let done = tokio::time::timeout(limit, work).await;
+    done.unwrap_or(Err(ConnectorError::TimedOut))
 }
 
 #[cfg(test)]
@@ -114,6 +252,30 @@ mod tests {
                 name: self.0,
                 category: ConnectorCategory::Database,
             }
+        }
+
+        fn admits(&self, _: &Source) -> Result<(), ConnectorError> {
+            Ok(())
+        }
+
+        fn test<'a>(
+            &'a self,
+            _: &'a Source,
+            _: Limits,
+        ) -> BoxFuture<'a, Result<(), ConnectorError>> {
+            Box::pin(async { Ok(()) })
+        }
+
+        fn describe<'a>(
+            &'a self,
+            _: &'a Source,
+            _: Limits,
+        ) -> BoxFuture<'a, Result<Vec<Table>, ConnectorError>> {
+            Box::pin(async { Ok(Vec::new()) })
+        }
+
+        fn read(&self, _: Source, _: TableRead, _: Limits) -> Batches {
+            Box::pin(futures_util::stream::empty())
         }
     }
 

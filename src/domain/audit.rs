@@ -3,13 +3,13 @@
 /// Something an operator did.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum AuditAction {
-    /// Made an aggregator connection.
+    /// Made a connection, of whatever kind.
     ConnectionCreated,
     /// Changed one, its credential aside.
     ConnectionUpdated,
     /// Changed one and gave it another credential.
     CredentialRotated,
-    /// Deleted one, and with it its tokens.
+    /// Deleted one, and with it what belongs to it.
     ConnectionDeleted,
     /// Minted a webhook token.
     TokenMinted,
@@ -23,6 +23,12 @@ pub enum AuditAction {
     PullRetried,
     /// Called a pull off.
     PullCancelled,
+    /// Asked for an extraction of a connection.
+    ExtractionRequested,
+    /// Put an extraction back into the queue.
+    ExtractionRetried,
+    /// Called an extraction off.
+    ExtractionCancelled,
     /// Asked again for what a webhook had asked for.
     DeliveryReplayed,
 }
@@ -42,6 +48,9 @@ impl AuditAction {
             Self::PullRequested => "pull.requested",
             Self::PullRetried => "pull.retried",
             Self::PullCancelled => "pull.cancelled",
+            Self::ExtractionRequested => "extraction.requested",
+            Self::ExtractionRetried => "extraction.retried",
+            Self::ExtractionCancelled => "extraction.cancelled",
             Self::DeliveryReplayed => "delivery.replayed",
         }
     }

@@ -1,6 +1,6 @@
 //! Connections: what a tenant reaches data through.
 
-use std::{fmt, ops::Deref};
+use std::{fmt, ops::Deref, str::FromStr};
 
 use chrono::{DateTime, Utc};
 
@@ -31,6 +31,22 @@ impl ConnectionKind {
     }
 }
 
+/// The text names no kind.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("is no known kind of connection")]
+pub struct UnknownConnectionKind;
+
+impl FromStr for ConnectionKind {
+    type Err = UnknownConnectionKind;
+
+    fn from_str(text: &str) -> Result<Self, UnknownConnectionKind> {
+        [Self::Aggregator, Self::Database, Self::Rest]
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or(UnknownConnectionKind)
+    }
+}
+
 /// Why a text can't be used.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum TextError {
@@ -58,7 +74,7 @@ fn check_length(text: &str, most: usize) -> Result<(), TextError> {
     }
 }
 
-fn check_text(text: &str, most: usize) -> Result<(), TextError> {
+pub(super) fn check_text(text: &str, most: usize) -> Result<(), TextError> {
     check_length(text, most)?;
     if text.chars().any(char::is_control) {
         return Err(TextError::Control);

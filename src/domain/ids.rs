@@ -92,3 +92,7 @@ id!(
     /// One transaction.
     TransactionId
 );
+id!(
+    /// One extraction of a connection.
+    ExtractionId
+);

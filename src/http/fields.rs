@@ -3,7 +3,7 @@
 //! A derived reader stops at the first fault. Here a route names what it reads, faults are gathered
 //! on the way, and [`Fields::finish`] turns them into one problem.
 
-use std::{collections::BTreeMap, fmt::Display};
+use std::{borrow::Cow, collections::BTreeMap, fmt::Display};
 
 use serde_json::Value;
 
@@ -14,15 +14,19 @@ use super::{
 };
 use crate::domain::fault::Fault;
 
+/// What is wrong with a member that nobody reads.
+const UNKNOWN: &str = "is not known here; leave it out";
 /// The longest text that is quoted back.
 const QUOTED_CHARS: usize = 200;
 
 /// The members of a request, and what is wrong with them so far.
 #[derive(Debug)]
 pub(super) struct Fields {
-    place: &'static str,
+    place: Cow<'static, str>,
     members: BTreeMap<String, Value>,
     faults: Vec<(Code, Fault)>,
+    /// Whether faults repeat the values they are about.
+    quotes: bool,
 }
 
 impl Fields {
@@ -89,6 +93,101 @@ impl Fields {
         number
     }
 
+    /// Takes a member that is not a text, for whoever reads it himself.
+    pub(super) fn take(&mut self, name: &str) -> Option<Value> {
+        self.members.remove(name)
+    }
+
+    /// Reads a whole number that has to be there.
+    pub(super) fn required_integer(
+        &mut self,
+        name: &str,
+        range: std::ops::RangeInclusive<i64>,
+    ) -> Option<i64> {
+        if !self.members.contains_key(name) {
+            self.fault(name, "is required", None);
+            return None;
+        }
+        self.optional_integer(name, range)
+    }
+
+    /// Takes an object out that has to be there, to be read member by member and given back to
+    /// [`close`](Self::close).
+    pub(super) fn required_object(&mut self, name: &str) -> Option<Self> {
+        if !self.members.contains_key(name) {
+            self.fault(name, "is required", None);
+            return None;
+        }
+        self.object(name)
+    }
+
+    /// The same of one that may be left out.
+    pub(super) fn object(&mut self, name: &str) -> Option<Self> {
+        let value = self.members.remove(name)?;
+        self.inside(name, value)
+    }
+
+    /// Takes a list of objects out that has to be there, as [`object`](Self::object) does.
+    pub(super) fn required_objects(&mut self, name: &str) -> Option<Vec<Self>> {
+        let Some(value) = self.members.remove(name) else {
+            self.fault(name, "is required", None);
+            return None;
+        };
+        let Value::Array(values) = value else {
+            let message = format!("must be a list of objects, not {}", kind(&value));
+            self.fault(name, message, Some(value));
+            return None;
+        };
+        let inside: Vec<Option<Self>> = values
+            .into_iter()
+            .enumerate()
+            .map(|(at, value)| self.inside(&format!("{name}[{at}]"), value))
+            .collect();
+        inside.into_iter().collect()
+    }
+
+    fn inside(&mut self, name: &str, value: Value) -> Option<Self> {
+        let Value::Object(members) = value else {
+            let message = format!("must be an object, not {}", kind(&value));
+            self.fault(name, message, None);
+            return None;
+        };
+        Some(Self {
+            place: Cow::Owned(format!("{}.{name}", self.place)),
+            members: members.into_iter().collect(),
+            faults: Vec::new(),
+            quotes: self.quotes,
+        })
+    }
+
+    /// The same, no value of which is repeated.
+    pub(super) fn unquoted(mut self) -> Self {
+        self.quotes = false;
+        self
+    }
+
+    /// Takes back what was taken out, with its faults and with whatever nobody has read of it.
+    pub(super) fn close(&mut self, mut inner: Self) {
+        for name in std::mem::take(&mut inner.members).into_keys() {
+            inner.fault(&name, UNKNOWN, None);
+        }
+        self.faults.append(&mut inner.faults);
+    }
+
+    /// Says nothing of what was not read: what it should be is not known either.
+    pub(super) fn forget_members(&mut self) {
+        self.members.clear();
+    }
+
+    /// Takes a member out that was sent as `null`; answers whether it was.
+    pub(super) fn takes_null(&mut self, name: &str) -> bool {
+        let is_null = self.members.get(name).is_some_and(Value::is_null);
+        if is_null {
+            self.members.remove(name);
+        }
+        is_null
+    }
+
     /// Whether the member was sent.
     pub(super) fn has(&self, name: &str) -> bool {
         self.members.contains_key(name)
@@ -110,7 +209,9 @@ impl Fields {
         let fault = Fault {
             location: format!("{}.{name}", self.place),
             message: message.into(),
-            value: value.filter(|_| !is_secret(name)).map(shorten),
+            value: value
+                .filter(|_| self.quotes && !is_secret(name))
+                .map(shorten),
         };
         self.faults.push((code, fault));
     }
@@ -119,7 +220,7 @@ impl Fields {
     pub(super) fn finish<T>(mut self, read: Option<T>) -> Result<T, Problem> {
         // Not quoted: a secret under a name that is only nearly right is still a secret.
         for name in std::mem::take(&mut self.members).into_keys() {
-            self.fault(&name, "is not known here; leave it out", None);
+            self.fault(&name, UNKNOWN, None);
         }
         match read {
             Some(read) if self.faults.is_empty() => Ok(read),
@@ -140,11 +241,19 @@ impl Fields {
     }
 }
 
-/// Members whose value is never repeated, however they are spelt or nested.
+/// Members whose value is never repeated, however they are spelt or nested: secrets, and where a
+/// tenant's own sources are.
 fn is_secret(name: &str) -> bool {
-    ["clientid", "secret", "password"]
-        .iter()
-        .any(|secret| name.to_ascii_lowercase().contains(secret))
+    [
+        "clientid",
+        "secret",
+        "password",
+        "host",
+        "username",
+        "certificates",
+    ]
+    .iter()
+    .any(|secret| name.to_ascii_lowercase().contains(secret))
 }
 
 /// A value as it may be quoted: without secrets inside, and short.
@@ -172,9 +281,10 @@ fn kind(value: &Value) -> &'static str {
 impl Fields {
     pub(super) fn empty(place: &'static str) -> Self {
         Self {
-            place,
+            place: Cow::Borrowed(place),
             members: BTreeMap::new(),
             faults: Vec::new(),
+            quotes: true,
         }
     }
 
@@ -281,6 +391,45 @@ mod tests {
                 _ => assert_eq!(shown, None, "{}", fault.location),
             }
         }
+    }
+
+    #[test]
+    fn what_is_inside_is_read_like_the_rest_and_told_with_its_place() {
+        let mut outer = fields(
+            r#"{"auth": {"key": 5, "odd": 1}, "list": [{"a": 1}, {"a": "x", "odd": 1}, 7], "no": 1}"#,
+        );
+        let mut auth = outer.required_object("auth").unwrap().unquoted();
+        auth.required("key", str::parse::<String>);
+        outer.close(auth);
+        assert!(outer.required_objects("list").is_none(), "one is no object");
+        assert!(outer.required_objects("no").is_none());
+        assert!(outer.object("missing").is_none());
+        assert!(outer.required_object("gone").is_none());
+        let problem = outer.finish(Some(())).unwrap_err();
+        let told: Vec<(&str, bool)> = problem
+            .errors
+            .iter()
+            .map(|fault| (fault.location.as_str(), fault.value.is_some()))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("body.auth.key", false),
+                ("body.auth.odd", false),
+                ("body.list[2]", false),
+                ("body.no", true),
+                ("body.gone", false),
+            ]
+        );
+    }
+
+    #[test]
+    fn null_is_told_from_a_value_and_from_nothing() {
+        let mut fields = fields(r#"{"a": null, "b": "x"}"#);
+        assert!(fields.takes_null("a"));
+        assert!(!fields.takes_null("b"));
+        assert!(!fields.takes_null("c"));
+        assert!(!fields.has("a") && fields.has("b"));
     }
 
     #[test]

@@ -105,7 +105,8 @@ impl Api {
 fn routes() -> OpenApiRouter<Api> {
     use routes::{
         accounts, aggregator_connections, connection_health, connector_types, deliveries,
-        operations, pulls, transaction_changes, transactions, webhook_tokens, webhooks,
+        discovery, discovery_connections, extractions, operations, pulls, rest_connections,
+        transaction_changes, transactions, webhook_tokens, webhooks,
     };
 
     openapi::empty()
@@ -126,7 +127,40 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(transaction_changes::sync))
         .routes(routes!(transactions::get))
         .routes(routes!(transactions::versions))
+        .routes(routes!(
+            extractions::start_of_database,
+            extractions::list_of_database
+        ))
+        .routes(routes!(
+            extractions::start_of_rest,
+            extractions::list_of_rest
+        ))
+        .routes(routes!(extractions::get))
+        .routes(routes!(extractions::retry))
+        .routes(routes!(extractions::cancel))
+        .routes(routes!(extractions::rows))
         .routes(routes!(connector_types::list))
+        .routes(routes!(
+            discovery_connections::create,
+            discovery_connections::list
+        ))
+        .routes(routes!(
+            discovery_connections::get,
+            discovery_connections::update,
+            discovery_connections::delete
+        ))
+        .routes(routes!(discovery_connections::schema))
+        .routes(routes!(discovery_connections::test))
+        .routes(routes!(rest_connections::create, rest_connections::list))
+        .routes(routes!(
+            rest_connections::get,
+            rest_connections::update,
+            rest_connections::delete
+        ))
+        .routes(routes!(rest_connections::schema))
+        .routes(routes!(rest_connections::test))
+        .routes(routes!(discovery::refresh))
+        .routes(routes!(discovery::status))
         .routes(routes!(webhook_tokens::mint, webhook_tokens::list))
         .routes(routes!(webhook_tokens::revoke))
         .routes(routes!(webhook_tokens::rotate))

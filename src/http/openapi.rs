@@ -28,7 +28,7 @@ use super::{Api, problem::Code, routes};
         license(name = "Apache-2.0", identifier = "Apache-2.0")
     ),
     tags(
-        (name = "Discovery", description = "Aggregator connections, their accounts and transactions, connector types, webhook tokens"),
+        (name = "Discovery", description = "Aggregator connections, their accounts and transactions, webhook tokens; database and REST connections and what they offer, connector types"),
         (name = "Operations", description = "What operators and their machines ask")
     ),
     components(schemas(Detail, ErrorDetail)),
@@ -194,6 +194,28 @@ problems! {
     TransactionProblems = [NotFound];
     /// Of reading a list of what belongs to one transaction.
     ListOfTransactionProblems = [InvalidRequest, InvalidPage, NotFound];
+    /// Of testing a connection to a source.
+    SourceTestProblems = [ConnectionNotFound, TooManyRequests, SourceUnavailable];
+    /// Of refreshing every connection to a source.
+    RefreshProblems = [RefreshInProgress, SourceUnavailable];
+    /// Of creating a connection to a source.
+    SourceCreateProblems = [
+        InvalidRequest, ConfigNameTaken, BodyTooLarge, UnsupportedMediaType
+    ];
+    /// Of creating a connection to a REST endpoint.
+    RestCreateProblems = [
+        InvalidRequest, ConfigNameTaken, BodyTooLarge, UnsupportedMediaType, SourceUnavailable
+    ];
+    /// Of changing a connection to a REST endpoint.
+    RestChangeProblems = [
+        InvalidRequest, ConnectionNotFound, ConfigNameTaken, ConnectionChanged, BodyTooLarge,
+        UnsupportedMediaType
+    ];
+    /// Of changing a connection to a source.
+    SourceChangeProblems = [
+        InvalidRequest, ConnectionNotFound, ConfigNameTaken, ConnectionChanged, BodyTooLarge,
+        UnsupportedMediaType, SourceUnavailable
+    ];
     /// Of creating a connection.
     CreateProblems = [
         InvalidRequest, BaseUrlNotAllowed, ConfigNameTaken, BodyTooLarge, UnsupportedMediaType
@@ -217,6 +239,17 @@ problems! {
     PullProblems = [PullNotFound];
     /// Of retrying or cancelling a pull.
     PullChangeProblems = [PullNotFound, ConnectionNotFound, Conflict];
+    /// Of asking for an extraction.
+    ExtractionRequestProblems = [
+        InvalidRequest, InvalidExtraction, ConnectionNotFound, Conflict, SourceUnavailable,
+        BodyTooLarge, UnsupportedMediaType
+    ];
+    /// Of reading an extraction.
+    ExtractionProblems = [ExtractionNotFound];
+    /// Of retrying or cancelling an extraction.
+    ExtractionChangeProblems = [ExtractionNotFound, ConnectionNotFound, Conflict];
+    /// Of taking the rows of an extraction.
+    ExtractionRowsProblems = [InvalidRequest, InvalidExtraction, ExtractionNotFound, Conflict];
     /// Of replaying a delivery.
     DeliveryProblems = [DeliveryNotFound, ConnectionNotFound, Conflict];
     /// Of minting a token.

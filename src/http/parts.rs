@@ -1,16 +1,17 @@
-//! The query and the path of a request.
+//! The query and the path of a request, and the entity tags of connections.
 
 use axum::{
     extract::{FromRequestParts, Path},
-    http::request::Parts,
+    http::{HeaderMap, header, request::Parts},
 };
 
 use super::{fields::Fields, problem::Problem};
 use crate::{
-    app::AppError,
+    app::{AppError, ExtractionRefusal},
     domain::{
+        connection::Version,
         delivery::DeliveryId,
-        ids::{ConnectionId, PullId, TransactionId, WebhookTokenId},
+        ids::{ConnectionId, ExtractionId, PullId, TransactionId, WebhookTokenId},
     },
 };
 
@@ -83,6 +84,16 @@ impl Identifier for PullId {
     }
 }
 
+impl Identifier for ExtractionId {
+    fn parse(text: &str) -> Option<Self> {
+        parse_uuid(text).map(Self)
+    }
+
+    fn not_found() -> Problem {
+        AppError::from(ExtractionRefusal::NotFound).into()
+    }
+}
+
 impl Identifier for DeliveryId {
     fn parse(text: &str) -> Option<Self> {
         parse_uuid(text).map(Self)
@@ -102,4 +113,29 @@ impl<S: Send + Sync, T: Identifier> FromRequestParts<S> for Id<T> {
         };
         T::parse(&text).map(Self).ok_or_else(T::not_found)
     }
+}
+
+/// A connection's version as an entity tag.
+pub(super) fn etag(version: Version) -> String {
+    format!("\"{}\"", version.0)
+}
+
+/// The versions that `If-Match` names; `None` when any will do. What is no strong tag of ours
+/// matches nothing.
+pub(super) fn expected_versions(headers: &HeaderMap) -> Option<Vec<Version>> {
+    let mut values = headers.get_all(header::IF_MATCH).iter().peekable();
+    values.peek()?;
+    let tags: Vec<&str> = values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .collect();
+    if tags.contains(&"*") {
+        return None;
+    }
+    let version = |tag: &str| {
+        let number = tag.strip_prefix('"')?.strip_suffix('"')?;
+        number.parse().ok().map(Version)
+    };
+    Some(tags.into_iter().filter_map(version).collect())
 }

@@ -15,6 +15,14 @@ use crate::{app::AppError, domain::fault::Fault};
 /// How long a caller is asked to wait when nothing better is known.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
+/// What is wrong with the host of a database that may not be named.
+pub(super) const HOST_NOT_ALLOWED: &str = "must be a host that this deployment lets database \
+    connections name; ask its operator to list it in DISCOVERY_DATABASE_HOSTS";
+
+/// What is wrong with a change that would send a stored proof to a stranger.
+pub(super) const AUTH_STAYS_BEHIND: &str = "is required, because baseUrl leads to another origin: \
+    the stored one is sent only to where it was given for";
+
 macro_rules! catalogue {
     ($($(#[doc = $doc:literal])+ $name:ident = $wire:literal, $status:ident, $title:literal, $advice:literal;)+) => {
         /// A kind of problem. Once published, a code keeps its meaning.
@@ -232,6 +240,7 @@ impl From<AppError> for Problem {
                 Code::Conflict,
                 "The pull is over; only one that is queued, retrying, running or failed can be cancelled.",
             ),
+            AppError::Extraction(refusal) => refusal.into(),
             AppError::WebhookTokenNotFound => Self::new(
                 Code::WebhookTokenNotFound,
                 "There is no such webhook token in this tenant.",
@@ -268,6 +277,29 @@ impl From<AppError> for Problem {
                         "A connection may be tested ten times a minute; try again in {} s.",
                         wait.as_secs()
                     ),
+                )
+            },
+            AppError::RefreshInProgress => Self::new(
+                Code::RefreshInProgress,
+                "A refresh of this tenant's connections runs already; wait for it to end.",
+            ),
+            AppError::NoConnectors => Self::new(
+                Code::SourceUnavailable,
+                "This deployment registers no connector, so no source can be reached.",
+            ),
+            AppError::HostNotAllowed => Self::invalid(
+                Code::InvalidRequest,
+                vec![Fault::hidden("body.host", HOST_NOT_ALLOWED)],
+            ),
+            AppError::AuthStaysBehind => Self::invalid(
+                Code::InvalidRequest,
+                vec![Fault::hidden("body.auth", AUTH_STAYS_BEHIND)],
+            ),
+            AppError::SourceBarred(obstacle) => Self {
+                cause: Some(Arc::new(obstacle)),
+                ..Self::new(
+                    Code::SourceUnavailable,
+                    "The source of the connection can't be reached from here.",
                 )
             },
             AppError::Unavailable(cause) => Self {

@@ -13,6 +13,8 @@ pub enum Constraint {
     ConnectionConfigName,
     /// A pull of the connection waits already.
     WaitingPull,
+    /// An extraction of the connection runs already.
+    RunningExtraction,
 }
 
 impl Constraint {
@@ -21,6 +23,7 @@ impl Constraint {
         match name {
             "connections_tenant_id_config_name_key" => Some(Self::ConnectionConfigName),
             "pulls_waiting_idx" => Some(Self::WaitingPull),
+            "extractions_running_idx" => Some(Self::RunningExtraction),
             _ => None,
         }
     }

@@ -11,13 +11,18 @@ mod budgets;
 mod connections;
 mod cursors;
 mod deliveries;
+mod discovered_tables;
+mod discovery_connections;
 pub mod error;
+mod extraction_queue;
+mod extractions;
 mod intake;
 mod isolation;
 mod migrate;
 mod page;
 mod pulls;
 mod queue;
+mod refreshes;
 mod source_states;
 mod system;
 mod tenant_keys;
@@ -35,7 +40,10 @@ pub use self::{
     accounts::StoredAccount,
     budgets::Pace,
     connections::{AccessToConnection, ConnectionChange, NewConnection},
+    discovery_connections::{AccessToSource, Forget, Seen, SourceChange},
     error::{Constraint, StorageError},
+    extraction_queue::ClaimedExtraction,
+    extractions::{Chunk, ChunkPlace, ExtractionEnding, ExtractionLease},
     intake::{Accepted, Intake, NotTaken, TokenHash, WebhookBinding},
     isolation::IsolationError,
     migrate::{DatabaseFacts, MigrationError, MigrationState},

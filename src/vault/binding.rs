@@ -1,5 +1,6 @@
 //! The place a sealed value belongs to; it opens nowhere else.
 
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::fields;
@@ -37,6 +38,15 @@ impl Binding {
             self.column.as_bytes(),
         ])
     }
+}
+
+/// Stands for a row whose key has several parts: a UUID of their hash.
+#[must_use]
+pub fn stored_row(parts: &[&[u8]]) -> Uuid {
+    let digest = Sha256::digest(fields::encode(parts));
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    uuid::Builder::from_custom_bytes(bytes).into_uuid()
 }
 
 /// What is authenticated along with a tenant's wrapped data key.

@@ -23,15 +23,18 @@ use std::sync::Arc;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use self::{binding::wrap_context, keyring::RingKey, secret_key::SecretKey};
 pub use self::{
-    binding::Binding,
+    binding::{Binding, stored_row},
     keyring::{EntryFlaw, EntryName, KeyFault, KeyRing, KeyRingError, UnusableKeyId},
     signer::Signer,
     stored::{Sealed, WrappedKey},
     weakness::Weakness,
 };
-use self::{binding::wrap_context, keyring::RingKey, secret_key::SecretKey};
-use crate::domain::{credential::Credential, ids::TenantId, random::Random};
+use crate::domain::{
+    credential::Credential, database::DatabaseLogin, ids::TenantId, random::Random,
+    secret::SecretText,
+};
 
 /// Why the vault could not give back what was asked of it. No message holds any material.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
@@ -167,6 +170,45 @@ impl Vault {
         let [client_id, secret] =
             texts(&plaintext).ok_or(VaultError::Malformed { what: "credential" })?;
         Ok(Credential::new(client_id.to_owned(), secret.to_owned()))
+    }
+
+    /// Seals who logs in to a database.
+    pub fn seal_database_login(
+        &self,
+        wrapped: &WrappedKey,
+        binding: &Binding,
+        login: &DatabaseLogin,
+    ) -> Result<Sealed, VaultError> {
+        let user = login.user.expose().as_bytes();
+        let plaintext = Zeroizing::new(match &login.password {
+            Some(password) => fields::encode(&[user, password.expose().as_bytes()]),
+            None => fields::encode(&[user]),
+        });
+        self.seal(wrapped, binding, &plaintext)
+    }
+
+    /// Opens who logs in to a database.
+    pub fn open_database_login(
+        &self,
+        wrapped: &WrappedKey,
+        binding: &Binding,
+        sealed: &Sealed,
+    ) -> Result<DatabaseLogin, VaultError> {
+        let plaintext = self.open(wrapped, binding, sealed)?;
+        let secret = |text: &str| SecretText::new(text.to_owned());
+        if let Some([user, password]) = texts(&plaintext) {
+            return Ok(DatabaseLogin {
+                user: secret(user),
+                password: Some(secret(password)),
+            });
+        }
+        let [user] = texts(&plaintext).ok_or(VaultError::Malformed {
+            what: "database login",
+        })?;
+        Ok(DatabaseLogin {
+            user: secret(user),
+            password: None,
+        })
     }
 
     /// Seals a single secret, such as a database password.

@@ -44,6 +44,30 @@ fn what_was_sealed_opens() {
 }
 
 #[test]
+fn who_logs_in_to_a_database_opens_with_and_without_a_password() {
+    let vault = vault(&["a"]);
+    let wrapped = vault.new_data_key(TENANT);
+    for password in [None, Some(""), Some("a password")] {
+        let login = DatabaseLogin {
+            user: SecretText::new("a user".to_owned()),
+            password: password.map(|text| SecretText::new(text.to_owned())),
+        };
+        let sealed = vault
+            .seal_database_login(&wrapped, &BINDING, &login)
+            .unwrap();
+        let opened = vault
+            .open_database_login(&wrapped, &BINDING, &sealed)
+            .unwrap();
+        assert_eq!(opened.user.expose(), "a user");
+        let opened = opened.password.map(|text| text.expose().to_owned());
+        assert_eq!(opened.as_deref(), password);
+    }
+    let other = vault.seal(&wrapped, &BINDING, SECRET).unwrap();
+    let refused = vault.open_database_login(&wrapped, &BINDING, &other);
+    assert!(matches!(refused, Err(VaultError::Malformed { .. })));
+}
+
+#[test]
 fn what_was_stored_opens_after_a_restart() {
     let before = vault(&["a"]);
     let wrapped = before.new_data_key(TENANT);

@@ -1,6 +1,6 @@
 //! The workers: claim, commit, then work.
 //!
-//! One loop hands out the pulls that are due, as many at a time as there are runners. It is woken by
+//! One loop hands out the pulls and extractions that are due, as many at a time as there are runners. It is woken by
 //! what is asked for and, since a call may be missed, looks by itself from time to time.
 
 mod wake;
@@ -18,6 +18,9 @@ use crate::{
 
 /// How many pulls one process runs at once.
 pub const RUNNERS: usize = 8;
+/// How many extractions one process runs beside them. They may take long, and nobody should wait for
+/// bank data because of one.
+pub const EXTRACTORS: usize = 2;
 /// How often what nobody asks for is looked after: workers that are gone, and the calendar.
 const UPKEEP_EVERY: Duration = Duration::from_secs(10);
 
@@ -31,6 +34,7 @@ pub async fn work(app: App, shutdown: Shutdown, runners: usize) {
 
 async fn dispatch(app: App, shutdown: Shutdown, stopping: CancellationToken, runners: usize) {
     let mut running = JoinSet::new();
+    let mut extracting = JoinSet::new();
     let mut wake = Wake::new(app.clone());
     loop {
         app.note_worker();
@@ -48,18 +52,37 @@ async fn dispatch(app: App, shutdown: Shutdown, stopping: CancellationToken, run
                 }
             }
         }
+        while extracting.len() < EXTRACTORS && shutdown.phase() == Phase::Running {
+            match app.claim_extraction().await {
+                Ok(Some(claimed)) => {
+                    let (app, stopping) = (app.clone(), stopping.clone());
+                    extracting.spawn(async move { app.run_extraction(claimed, &stopping).await });
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "the queue of extractions can't be read");
+                    break;
+                }
+            }
+        }
+        // Of one that panics the lease runs out, and it is found by that.
         tokio::select! {
             () = stopping.cancelled() => break,
             Some(ended) = running.join_next(), if !running.is_empty() => {
                 if let Err(panic) = ended {
-                    // The lease runs out, and the pull is found by it.
                     tracing::error!(error = %panic, "a pull panicked");
+                }
+            }
+            Some(ended) = extracting.join_next(), if !extracting.is_empty() => {
+                if let Err(panic) = ended {
+                    tracing::error!(error = %panic, "an extraction panicked");
                 }
             }
             () = wake.up() => {}
         }
     }
     while running.join_next().await.is_some() {}
+    while extracting.join_next().await.is_some() {}
 }
 
 async fn keep_up(app: App, stopping: CancellationToken) {
@@ -67,6 +90,12 @@ async fn keep_up(app: App, stopping: CancellationToken) {
     loop {
         if let Err(error) = app.reclaim_abandoned_pulls().await {
             tracing::warn!(%error, "pulls that lost their worker could not be looked for");
+        }
+        if let Err(error) = app.reclaim_abandoned_extractions().await {
+            tracing::warn!(%error, "extractions that lost their worker could not be looked for");
+        }
+        if let Err(error) = app.prune_extractions().await {
+            tracing::warn!(%error, "old extractions could not be cleared away");
         }
         if let Err(error) = app.ask_for_sweeps().await {
             tracing::warn!(%error, "the calendar could not be looked at");
@@ -89,6 +118,10 @@ pub async fn work_off(app: &App) -> Result<usize, crate::app::AppError> {
     let mut done = 0;
     while let Some(claimed) = app.claim_pull().await? {
         app.run_pull(claimed, &never).await;
+        done += 1;
+    }
+    while let Some(claimed) = app.claim_extraction().await? {
+        app.run_extraction(claimed, &never).await;
         done += 1;
     }
     Ok(done)

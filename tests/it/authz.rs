@@ -4,11 +4,13 @@
 //! remembering to.
 
 use axum::http::Method;
+use matcher_discovery::worker::work_off;
 use serde_json::{Value, json};
 
 use crate::{
+    api::{discovery_connections, rest_connections},
     rows::{self, Ledger},
-    support::{Client, TestApp},
+    support::{Client, Sources, TestApp, sources::table},
 };
 
 /// Operations that need no token. This list may only shrink.
@@ -44,6 +46,12 @@ impl Operation {
             &things.transaction
         } else if self.template.contains("/discovery/pulls/") {
             &things.pull
+        } else if self.template.contains("/discovery/extractions/") {
+            &things.extraction
+        } else if self.template.contains("/discovery/connections/") {
+            &things.database
+        } else if self.template.contains("/rest-connections/") {
+            &things.rest
         } else {
             &things.connection
         };
@@ -81,9 +89,12 @@ async fn operations(app: &TestApp) -> Vec<Operation> {
 /// What the app's tenant has, by its identifiers.
 struct Belongings {
     connection: String,
+    database: String,
+    rest: String,
     token: String,
     transaction: String,
     pull: String,
+    extraction: String,
 }
 
 impl Belongings {
@@ -92,14 +103,17 @@ impl Belongings {
         let never = uuid::Uuid::from_u128(5).to_string();
         Self {
             connection: never.clone(),
+            database: never.clone(),
+            rest: never.clone(),
             token: never.clone(),
             transaction: never.clone(),
-            pull: never,
+            pull: never.clone(),
+            extraction: never,
         }
     }
 }
 
-async fn belongings(app: &TestApp) -> Belongings {
+async fn belongings(app: &TestApp, sources: &Sources) -> Belongings {
     let client = app.client();
     let ledger = Ledger::open(app).await;
     ledger.apply(1, &rows::rows(&["1"])).await;
@@ -111,18 +125,30 @@ async fn belongings(app: &TestApp) -> Belongings {
     let pulls = client.get(&pulls).await.expect(200);
     let mint = json!({"vendor": "pluggy", "connection_config_name": "main"});
     let minted = client.post("/v1/discovery/webhooks/tokens", &mint).await;
+    sources.offers("db.internal", vec![table("sales", &[("id", "int", false)])]);
+    let database = discovery_connections::create(&client, "database").await;
+    let extract = json!({"tables": {"sales": {}}});
+    let extraction = client
+        .post(&format!("{database}/extractions"), &extract)
+        .await;
+    let extraction = extraction.expect(201)["id"].as_str().unwrap().to_owned();
+    work_off(app.app()).await.unwrap();
+    let rest = rest_connections::create(&client, "rest").await;
     let token = minted.header("location").rsplit('/').next().unwrap();
     Belongings {
         connection: ledger.connection.to_string(),
+        database: database.rsplit('/').next().unwrap().to_owned(),
+        rest: rest.rsplit('/').next().unwrap().to_owned(),
         token: token.to_owned(),
         transaction: transactions["items"][0]["id"].as_str().unwrap().to_owned(),
         pull: pulls["items"][0]["id"].as_str().unwrap().to_owned(),
+        extraction,
     }
 }
 
 #[tokio::test]
 async fn only_the_listed_operations_need_no_token() {
-    let app = TestApp::start().await;
+    let (app, _sources) = TestApp::with_sources().await;
     for operation in operations(&app).await {
         let listed = OPEN.contains(&operation.name().as_str());
         assert_eq!(operation.needs_token, !listed, "{}", operation.name());
@@ -131,8 +157,8 @@ async fn only_the_listed_operations_need_no_token() {
 
 #[tokio::test]
 async fn without_a_good_token_no_operation_answers_anything_else() {
-    let app = TestApp::start().await;
-    let things = belongings(&app).await;
+    let (app, sources) = TestApp::with_sources().await;
+    let things = belongings(&app, &sources).await;
     let expired = app.token(&json!({"tenant_id": app.tenant, "exp": 1_000}));
     let homeless = app.token(&json!({"exp": 4_000_000_000_u64}));
     let foreign = crate::support::tokens::sign(
@@ -163,8 +189,8 @@ async fn without_a_good_token_no_operation_answers_anything_else() {
 
 #[tokio::test]
 async fn a_token_opens_only_what_its_scopes_name() {
-    let app = TestApp::start().await;
-    let things = belongings(&app).await;
+    let (app, sources) = TestApp::with_sources().await;
+    let things = belongings(&app, &sources).await;
     let scoped = |claims: Value| {
         let mut all = json!({"tenant_id": app.tenant, "exp": 4_000_000_000_u64});
         for (name, value) in claims.as_object().unwrap() {
@@ -207,8 +233,8 @@ async fn a_token_opens_only_what_its_scopes_name() {
 
 #[tokio::test]
 async fn what_belongs_to_another_tenant_does_not_exist() {
-    let app = TestApp::start().await;
-    let things = belongings(&app).await;
+    let (app, sources) = TestApp::with_sources().await;
+    let things = belongings(&app, &sources).await;
     let other = app.other_tenant();
     for operation in operations(&app).await.iter().filter(|one| one.needs_token) {
         if !operation.template.contains("{id}") {

@@ -257,6 +257,7 @@ async fn the_system_role_reaches_only_what_it_needs() {
             "budgets INSERT,SELECT,UPDATE",
             "connections SELECT",
             "deliveries INSERT,SELECT,UPDATE",
+            "extractions SELECT,UPDATE",
             "pulls INSERT,SELECT,UPDATE",
             "sweeps SELECT,UPDATE",
             "tenant_keys SELECT,UPDATE",

@@ -10,6 +10,7 @@ mod api;
 mod audit;
 mod authz;
 mod commands;
+mod connectors;
 mod documents;
 mod isolation;
 mod keys;

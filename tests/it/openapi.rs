@@ -150,6 +150,12 @@ fn it_agrees_with_the_published_operations() {
             "mintAggregatorWebhookToken",
             "201",
         ),
+        (
+            "/v1/discovery/connections",
+            "post",
+            "createDiscoveryConnection",
+            "201",
+        ),
     ] {
         let operation = &document["paths"][path][method];
         assert_eq!(operation["operationId"], id);

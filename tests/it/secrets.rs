@@ -23,6 +23,10 @@ use crate::support::{
 const JWT_SECRET: &str = "canary-jwt-secret-0123456789abcdef-0123456789";
 const CONNECTIONS: &str = "/v1/discovery/aggregator-connections";
 const TOKENS: &str = "/v1/discovery/webhooks/tokens";
+const DATABASES: &str = "/v1/discovery/connections";
+const ENDPOINTS: &str = "/v1/discovery/rest-connections";
+/// Where a database is, is told to nobody either; but it has to be stored.
+const DATABASE_HOST: &str = "canary-host.invalid";
 const HMAC_SECRET: &str = "canary-hmac-secret-0123456789abcdef";
 const HEADER_SECRET: &str = "canary-header-secret-0123456789abcdef";
 const TENANT: &str = "22222222-2222-2222-2222-222222222222";
@@ -50,6 +54,7 @@ async fn nothing_the_process_writes_contains_a_secret() {
             format!("X-Proof: {HEADER_SECRET}"),
         ),
         ("DISCOVERY_PLUGGY_WEBHOOK_IPS", "127.0.0.1".to_owned()),
+        ("DISCOVERY_DATABASE_HOSTS", DATABASE_HOST.to_owned()),
     ]);
     let mut server = Process::spawn(&["serve"], &environment);
     let address = server.listening().await;
@@ -66,6 +71,7 @@ async fn nothing_the_process_writes_contains_a_secret() {
     };
 
     tell_every_secret(&mut session).await;
+    tell_what_leads_to_sources(&mut session).await;
 
     server.terminate();
     assert_eq!(server.wait().await, Some(0));
@@ -80,6 +86,9 @@ async fn nothing_the_process_writes_contains_a_secret() {
         "canary-secret-1",
         "canary-client-id-2",
         "canary-secret-2",
+        "canary-db-user",
+        "canary-db-password",
+        "canary-rest-token",
         JWT_SECRET,
         HMAC_SECRET,
         HEADER_SECRET,
@@ -96,6 +105,9 @@ async fn nothing_the_process_writes_contains_a_secret() {
             .iter()
             .map(|token| token.as_bytes()[10..].to_vec()),
     );
+    for written in [&session.written, &logs] {
+        assert!(!written.contains(DATABASE_HOST), "a host is told");
+    }
     for canary in canaries {
         for encoded in encodings(&canary) {
             for (place, text) in [
@@ -202,6 +214,47 @@ async fn a_live_test_writes_neither_credential_nor_session_key() {
 }
 
 /// Sends each secret in every place where it belongs, and in many where it does not.
+/// Whether or not the program has the connectors, and wherever they fail.
+async fn tell_what_leads_to_sources(session: &mut Session) {
+    let database = json!({
+        "configName": "database", "databaseType": "POSTGRESQL", "host": DATABASE_HOST, "port": 5432,
+        "databaseName": "ledger", "userName": "canary-db-user", "password": "canary-db-password",
+    });
+    let rest = json!({
+        "configName": "rest", "baseUrl": "https://rest.invalid",
+        "auth": {"type": "bearer", "token": "canary-rest-token"},
+        "resources": [{"name": "a", "path": "/a"}],
+    });
+    for (list, good) in [(DATABASES, database), (ENDPOINTS, rest)] {
+        let (status, path) = session.send("POST", list, &good.to_string()).await;
+        for (member, value) in [
+            ("host", json!([DATABASE_HOST])),
+            ("userName", json!("canary-db-user\n")),
+            (
+                "password",
+                json!({"canary-db-password": "canary-db-password"}),
+            ),
+            (
+                "auth",
+                json!({"type": "bearer", "token": "canary-rest-token\n"}),
+            ),
+            (
+                "auth",
+                json!({"type": "header", "name": "a b", "value": "canary-rest-token "}),
+            ),
+            ("auth", json!("canary-rest-token")),
+        ] {
+            let mut bad = good.clone();
+            bad[member] = value;
+            session.send("POST", list, &bad.to_string()).await;
+        }
+        if status == 201 {
+            session.send("POST", &format!("{path}/test"), "{}").await;
+        }
+    }
+    session.send("POST", "/v1/discovery/refresh", "{}").await;
+}
+
 async fn tell_every_secret(session: &mut Session) {
     let good = json!({
         "vendor": "pluggy", "configName": "main", "baseUrl": "https://api.pluggy.ai",

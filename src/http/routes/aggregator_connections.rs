@@ -31,7 +31,7 @@ use crate::{
         fields::Fields,
         openapi::{ChangeProblems, CreateProblems, ListProblems, OneProblems},
         page::{Paging, Scope, list_response},
-        parts::{Id, Query},
+        parts::{Id, Query, etag, expected_versions},
         problem::{Code, Problem},
     },
 };
@@ -198,10 +198,6 @@ impl From<AggregatorConnection> for AggregatorConnectionListItem {
     }
 }
 
-fn etag(version: Version) -> String {
-    format!("\"{}\"", version.0)
-}
-
 fn described(connection: AggregatorConnection) -> impl IntoResponse {
     (
         [(header::ETAG, etag(connection.version))],
@@ -291,26 +287,6 @@ fn read_credential_change(fields: &mut Fields) -> Option<CredentialChange> {
     Some(CredentialChange::Rotate(Credential::new(
         client_id?, secret?,
     )))
-}
-
-/// The versions that `If-Match` names; `None` when any will do. What is no strong tag of ours
-/// matches nothing.
-fn expected_versions(headers: &HeaderMap) -> Option<Vec<Version>> {
-    let mut values = headers.get_all(header::IF_MATCH).iter().peekable();
-    values.peek()?;
-    let tags: Vec<&str> = values
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
-        .collect();
-    if tags.contains(&"*") {
-        return None;
-    }
-    let version = |tag: &str| {
-        let number = tag.strip_prefix('"')?.strip_suffix('"')?;
-        number.parse().ok().map(Version)
-    };
-    Some(tags.into_iter().filter_map(version).collect())
 }
 
 /// Create aggregator connection

@@ -1,13 +1,12 @@
 //! `/v1/discovery/aggregator-connections/test` and `…/{id}/status`
 
 use axum::{Json, extract::State};
-use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use utoipa::{ToSchema, openapi::schema::Object};
 
 use super::{
     aggregator_connections::{AggregatorVendor, vendor_schema},
-    words,
+    instant, words,
 };
 use crate::{
     domain::{
@@ -204,10 +203,6 @@ impl From<ConnectionStatus> for AggregatorConnectionStatusResponse {
             data: status.data.into(),
         }
     }
-}
-
-fn instant(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 /// Test aggregator connection

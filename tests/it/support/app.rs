@@ -1,7 +1,7 @@
 //! The server, put together as the program does it, over a database of its own and a clock that
 //! stands still.
 
-use std::{ops::Deref, sync::Arc};
+use std::{ops::Deref, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use matcher_discovery::{
@@ -10,7 +10,6 @@ use matcher_discovery::{
     config::{Config, Profile, Source},
     connectors::Connector,
     domain::{
-        connector::{ConnectorCategory, ConnectorType},
         ids::TenantId,
         random::{OsRandom, Random},
     },
@@ -25,6 +24,7 @@ use super::{
     client::Client,
     clock::ManualClock,
     cluster::{Template, TestDatabase},
+    sources::Sources,
     tokens,
     vendors::Vendors,
 };
@@ -60,6 +60,7 @@ pub(crate) struct TestApp {
     keyring: String,
     jwt_secret: &'static str,
     service: Service,
+    shutdown: Shutdown,
     database: TestDatabase,
 }
 
@@ -74,7 +75,7 @@ impl Deref for TestApp {
 /// What a test's server is made of.
 struct Setup<'a> {
     keyring: String,
-    connectors: &'a [&'static str],
+    connectors: Vec<Arc<dyn Connector>>,
     variables: &'a [(&'static str, &'a str)],
     clock: Arc<ManualClock>,
     random: Arc<dyn Random>,
@@ -85,27 +86,11 @@ impl Default for Setup<'_> {
     fn default() -> Self {
         Self {
             keyring: new_keyring(),
-            connectors: &[],
+            connectors: Vec::new(),
             variables: &[],
             clock: Arc::new(ManualClock::new()),
             random: Arc::new(OsRandom),
             allow_http: false,
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Named(&'static str);
-
-impl Connector for Named {
-    fn connector_type(&self) -> ConnectorType {
-        ConnectorType {
-            name: self.0,
-            category: if self.0.starts_with("rest") {
-                ConnectorCategory::Rest
-            } else {
-                ConnectorCategory::Database
-            },
         }
     }
 }
@@ -125,10 +110,26 @@ impl TestApp {
 
     pub(crate) async fn with_connectors(types: &[&'static str]) -> Self {
         Self::build(Setup {
-            connectors: types,
+            connectors: Sources::default().connectors(types),
             ..Setup::default()
         })
         .await
+    }
+
+    /// A server with a connector to each kind of source, all of which do what the test tells them.
+    pub(crate) async fn with_sources() -> (Self, Sources) {
+        Self::with_sources_of(&["mysql", "postgres", "rest-generic"]).await
+    }
+
+    /// The same, of these types alone.
+    pub(crate) async fn with_sources_of(types: &[&'static str]) -> (Self, Sources) {
+        let sources = Sources::default();
+        let app = Self::build(Setup {
+            connectors: sources.connectors(types),
+            ..Setup::default()
+        })
+        .await;
+        (app, sources)
     }
 
     /// A server that may call the simulated vendors, which live by the same clock.
@@ -190,17 +191,15 @@ impl TestApp {
         ];
         let source = Source::new(variables.into_iter().chain(more));
         let config = Config::read(&source, Profile::Serve, wiring::CHECKS).unwrap();
+        let shutdown = Shutdown::new();
         let service = wiring::assemble(
             &config,
             Outside {
                 clock: clock.clone(),
                 random,
-                connectors: connectors
-                    .iter()
-                    .map(|name| Arc::new(Named(name)) as Arc<dyn Connector>)
-                    .collect(),
+                connectors,
                 allow_http,
-                shutdown: Shutdown::new(),
+                shutdown: shutdown.clone(),
             },
         )
         .unwrap();
@@ -210,6 +209,7 @@ impl TestApp {
             keyring,
             jwt_secret: JWT_SECRET,
             service,
+            shutdown,
             database,
         }
     }
@@ -270,6 +270,11 @@ impl TestApp {
         self.service.app.refresh_webhook_bindings().await;
     }
 
+    /// Tells the tasks of the server to end, and waits for them. Requests are still answered.
+    pub(crate) async fn end_tasks(&self) {
+        self.shutdown.drain(Duration::from_secs(30)).await.unwrap();
+    }
+
     /// Takes the database away.
     pub(crate) async fn close_database(&self) {
         self.service.store.close().await;
@@ -294,6 +299,28 @@ impl TestApp {
         vault: &Vault,
         path: &str,
     ) -> Result<(String, String), String> {
+        let (key, binding, sealed) = self.sealed_with_key(path).await;
+        let credential = Sealed::from_stored(sealed)
+            .and_then(|sealed| vault.open_credential(&key, &binding, &sealed))
+            .map_err(|error| error.to_string())?;
+        Ok((
+            credential.client_id().to_owned(),
+            credential.secret().to_owned(),
+        ))
+    }
+
+    /// Who logs in to the database of the connection at `path`.
+    pub(crate) async fn open_login(&self, path: &str) -> (String, Option<String>) {
+        let vault = Vault::new(KeyRing::parse(&self.keyring).unwrap(), Arc::new(OsRandom));
+        let (key, binding, sealed) = self.sealed_with_key(path).await;
+        let sealed = Sealed::from_stored(sealed).unwrap();
+        let login = vault.open_database_login(&key, &binding, &sealed).unwrap();
+        let password = login.password.map(|text| text.expose().to_owned());
+        (login.user.expose().to_owned(), password)
+    }
+
+    /// What is stored of the credential of the connection at `path`, and what it takes to open it.
+    async fn sealed_with_key(&self, path: &str) -> (WrappedKey, Binding, Vec<u8>) {
         let id = path.rsplit('/').next().unwrap();
         let tenant = self.tenant;
         // Both at once: a re-wrap may be going on.
@@ -306,23 +333,17 @@ impl TestApp {
             .remove(0);
         let (ring_key, wrapped) = key.split_once(' ').unwrap();
         let wrapped = STANDARD.decode(wrapped.replace('\n', "")).unwrap();
-        let sealed = self.sealed_credential(path).await.unwrap();
         let binding = Binding {
             tenant,
             table: "connections",
             row: id.parse().unwrap(),
             column: "credential",
         };
-        let open = || {
-            let key = WrappedKey::from_stored(ring_key.to_owned(), wrapped);
-            let sealed = Sealed::from_stored(sealed)?;
-            vault.open_credential(&key, &binding, &sealed)
-        };
-        let credential = open().map_err(|error| error.to_string())?;
-        Ok((
-            credential.client_id().to_owned(),
-            credential.secret().to_owned(),
-        ))
+        (
+            WrappedKey::from_stored(ring_key.to_owned(), wrapped),
+            binding,
+            self.sealed_credential(path).await.unwrap(),
+        )
     }
 
     /// What the audit log's own check says: entries that hold, and where chains break.

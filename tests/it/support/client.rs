@@ -78,6 +78,10 @@ impl Client {
         self.send_json(Method::PUT, path, body.to_string()).await
     }
 
+    pub(crate) async fn patch(&self, path: &str, body: &Value) -> Answer {
+        self.send_json(Method::PATCH, path, body.to_string()).await
+    }
+
     /// Sends a text as JSON, whether it is or not.
     pub(crate) async fn send_json(
         &self,

@@ -198,7 +198,7 @@ fn search() -> Search {
 }
 
 /// Removes what test processes left that are gone.
-fn remove_orphans(below: &Path) {
+pub(crate) fn remove_orphans(below: &Path) {
     for entry in fs::read_dir(below).into_iter().flatten().flatten() {
         let owner = entry.file_name().to_str().and_then(|n| n.parse().ok());
         if owner.is_some_and(|pid| kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH)) {

@@ -7,8 +7,10 @@ mod client;
 mod clock;
 pub(crate) mod cluster;
 pub(crate) mod inspect;
+pub(crate) mod mariadb;
 pub(crate) mod process;
 pub(crate) mod relay;
+pub(crate) mod sources;
 pub(crate) mod tokens;
 mod vendors;
 
@@ -17,6 +19,7 @@ pub(crate) use self::{
     client::{Answer, Client},
     clock::ManualClock,
     cluster::TestDatabase,
+    sources::Sources,
     vendors::Vendors,
 };
 

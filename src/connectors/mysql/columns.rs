@@ -1,0 +1,232 @@
+//! Columns: what to ask for so that nothing is lost on the way, and how to write what comes.
+
+use super::super::{
+    ConnectorError,
+    lines::{is_number, write_bytes, write_json, write_number, write_text},
+};
+
+/// What a column holds, as far as reading and comparing it goes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Kind {
+    /// A whole or a floating number: a number of JSON.
+    Number,
+    /// An exact number: a string, so that no reader rounds it.
+    Decimal,
+    /// A day.
+    Date,
+    /// A day and a time, in no zone.
+    Wall,
+    /// An instant.
+    Instant,
+    /// Bytes: base64.
+    Bytes,
+    /// A document.
+    Json,
+    /// Anything else, as the engine writes it.
+    Text,
+}
+
+impl Kind {
+    /// By the engine's name for the type, without its length.
+    pub(super) fn of(data_type: &str, is_json: bool) -> Self {
+        if is_json {
+            return Self::Json;
+        }
+        match data_type {
+            "tinyint" | "smallint" | "mediumint" | "int" | "bigint" | "year" | "bit" | "float"
+            | "double" => Self::Number,
+            "decimal" => Self::Decimal,
+            "date" => Self::Date,
+            "datetime" => Self::Wall,
+            "timestamp" => Self::Instant,
+            "json" => Self::Json,
+            "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob"
+            | "geometry" | "point" | "linestring" | "polygon" | "multipoint"
+            | "multilinestring" | "multipolygon" | "geometrycollection" | "geomcollection"
+            | "vector" => Self::Bytes,
+            _ => Self::Text,
+        }
+    }
+
+    /// Whether a row can be bounded by its day.
+    pub(super) fn has_day(self) -> bool {
+        matches!(self, Self::Date | Self::Wall | Self::Instant)
+    }
+}
+
+/// A column of the table that is read.
+#[derive(Clone, Debug)]
+pub(super) struct Chosen {
+    pub(super) name: String,
+    pub(super) kind: Kind,
+    /// Whether its number counts bits, which the engine hands out as bytes.
+    pub(super) is_bits: bool,
+}
+
+impl Chosen {
+    /// What to select, so that every kind comes as text or bytes.
+    pub(super) fn expression(&self) -> String {
+        let name = quoted(&self.name);
+        match self.kind {
+            Kind::Bytes => format!("CAST({name} AS BINARY)"),
+            Kind::Number if self.is_bits => format!("CAST({name} + 0 AS CHAR)"),
+            _ => format!("CAST({name} AS CHAR CHARACTER SET utf8mb4)"),
+        }
+    }
+
+    /// A condition on one parameter, and what to bind for this text. Only what is exactly equal
+    /// meets it: neither another case, nor blanks at the end, nor a number that rounds to the same.
+    pub(super) fn equals(&self, text: &str) -> Option<(String, String)> {
+        let name = quoted(&self.name);
+        match self.kind {
+            Kind::Number | Kind::Decimal => {
+                is_number(text).then(|| (format!("{name} = {}", as_number(text)), text.to_owned()))
+            }
+            Kind::Date | Kind::Wall | Kind::Instant => {
+                let plain = plain_instant(text)?;
+                Some((format!("{name} = CAST(? AS DATETIME(6))"), plain))
+            }
+            Kind::Bytes => Some((format!("{name} = FROM_BASE64(?)"), text.to_owned())),
+            Kind::Json | Kind::Text => Some((
+                format!(
+                    "CAST({} AS BINARY) = CAST(CAST(? AS CHAR CHARACTER SET utf8mb4) AS BINARY)",
+                    self.expression()
+                ),
+                text.to_owned(),
+            )),
+        }
+    }
+
+    /// Writes a value that came for the expression.
+    pub(super) fn write(
+        &self,
+        line: &mut Vec<u8>,
+        value: Option<&[u8]>,
+    ) -> Result<(), ConnectorError> {
+        let Some(value) = value else {
+            line.extend_from_slice(b"null");
+            return Ok(());
+        };
+        if self.kind == Kind::Bytes {
+            write_bytes(line, value);
+            return Ok(());
+        }
+        let text = std::str::from_utf8(value).map_err(|_| ConnectorError::Malformed)?;
+        match self.kind {
+            Kind::Number => write_number(line, text),
+            Kind::Json => write_json(line, text),
+            Kind::Wall => write_text(line, &text.replacen(' ', "T", 1)),
+            Kind::Instant => write_text(line, &format!("{}Z", text.replacen(' ', "T", 1))),
+            Kind::Decimal | Kind::Date | Kind::Text | Kind::Bytes => write_text(line, text),
+        }
+        Ok(())
+    }
+}
+
+/// A parameter as an exact number; a power of ten can only be a floating one.
+fn as_number(text: &str) -> &'static str {
+    if text.contains(['e', 'E']) {
+        "CAST(? AS DOUBLE)"
+    } else {
+        "CAST(? AS DECIMAL(65, 30))"
+    }
+}
+
+/// A day or an instant as the engine reads it: without its `T`, and without a `Z` since the session
+/// is in UTC anyway.
+fn plain_instant(text: &str) -> Option<String> {
+    let plain = text.strip_suffix('Z').unwrap_or(text).replacen('T', " ", 1);
+    let shaped = plain.len() >= 10
+        && plain.bytes().enumerate().all(|(at, byte)| match at {
+            4 | 7 => byte == b'-',
+            10 => byte == b' ',
+            13 | 16 => byte == b':',
+            19 => byte == b'.',
+            _ => byte.is_ascii_digit(),
+        })
+        && matches!(plain.len(), 10 | 19 | 21..=26);
+    shaped.then_some(plain)
+}
+
+/// A name as the engine wants it: between backticks, those in it doubled.
+pub(super) fn quoted(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(kind: Kind) -> Chosen {
+        Chosen {
+            name: "a`b".to_owned(),
+            kind,
+            is_bits: false,
+        }
+    }
+
+    #[test]
+    fn a_name_is_quoted_whatever_is_in_it() {
+        assert_eq!(quoted("plain"), "`plain`");
+        assert_eq!(quoted("`; drop table x; --"), "```; drop table x; --`");
+    }
+
+    #[test]
+    fn values_are_written_by_kind() {
+        for (kind, value, written) in [
+            (Kind::Number, "12", "12"),
+            (Kind::Number, "1e100", "1e100"),
+            (Kind::Decimal, "-0.10", "\"-0.10\""),
+            (Kind::Date, "2024-02-29", "\"2024-02-29\""),
+            (
+                Kind::Wall,
+                "2024-02-29 01:02:03.5",
+                "\"2024-02-29T01:02:03.5\"",
+            ),
+            (
+                Kind::Instant,
+                "2024-02-29 01:02:03",
+                "\"2024-02-29T01:02:03Z\"",
+            ),
+            (Kind::Bytes, "a", "\"YQ==\""),
+            (Kind::Json, "{\"a\":\n1}", "{\"a\": 1}"),
+            (Kind::Text, "x\"y", "\"x\\\"y\""),
+        ] {
+            let mut line = Vec::new();
+            chosen(kind)
+                .write(&mut line, Some(value.as_bytes()))
+                .unwrap();
+            assert_eq!(String::from_utf8(line).unwrap(), written, "{kind:?}");
+            let mut line = Vec::new();
+            chosen(kind).write(&mut line, None).unwrap();
+            assert_eq!(line, b"null");
+        }
+    }
+
+    #[test]
+    fn a_comparison_that_can_mean_nothing_is_refused() {
+        for (kind, text) in [
+            (Kind::Number, "abc"),
+            (Kind::Decimal, ""),
+            (Kind::Date, "yesterday"),
+            (Kind::Instant, "2024-01-01T00"),
+        ] {
+            assert_eq!(chosen(kind).equals(text), None, "{kind:?} {text}");
+        }
+        for (kind, text, bound) in [
+            (Kind::Number, "-1", "-1"),
+            (Kind::Date, "2024-01-01", "2024-01-01"),
+            (
+                Kind::Instant,
+                "2024-01-01T10:00:00.5Z",
+                "2024-01-01 10:00:00.5",
+            ),
+            (Kind::Text, "x", "x"),
+        ] {
+            let (condition, value) = chosen(kind).equals(text).unwrap();
+            assert_eq!(value, bound);
+            assert!(condition.contains("`a``b`"), "{condition}");
+            assert_eq!(condition.matches('?').count(), 1, "{condition}");
+        }
+    }
+}

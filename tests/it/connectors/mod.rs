@@ -1,0 +1,9 @@
+//! The connectors, against what they connect to.
+
+#[cfg(feature = "connector-mysql")]
+mod mysql;
+#[cfg(feature = "connector-postgres")]
+mod postgres;
+mod relay;
+#[cfg(feature = "connector-rest")]
+mod rest;
