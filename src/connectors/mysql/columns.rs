@@ -1,5 +1,8 @@
 //! Columns: what to ask for so that nothing is lost on the way, and how to write what comes.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use chrono::{NaiveDate, NaiveDateTime, Timelike as _};
+
 use super::super::{
     ConnectorError,
     lines::{is_number, write_bytes, write_json, write_number, write_text},
@@ -8,8 +11,10 @@ use super::super::{
 /// What a column holds, as far as reading and comparing it goes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Kind {
-    /// A whole or a floating number: a number of JSON.
-    Number,
+    /// A whole number: a number of JSON.
+    Whole,
+    /// A floating number: a number of JSON as well.
+    Floating,
     /// An exact number: a string, so that no reader rounds it.
     Decimal,
     /// A day.
@@ -33,8 +38,8 @@ impl Kind {
             return Self::Json;
         }
         match data_type {
-            "tinyint" | "smallint" | "mediumint" | "int" | "bigint" | "year" | "bit" | "float"
-            | "double" => Self::Number,
+            "tinyint" | "smallint" | "mediumint" | "int" | "bigint" | "year" | "bit" => Self::Whole,
+            "float" | "double" => Self::Floating,
             "decimal" => Self::Decimal,
             "date" => Self::Date,
             "datetime" => Self::Wall,
@@ -59,8 +64,13 @@ impl Kind {
 pub(super) struct Chosen {
     pub(super) name: String,
     pub(super) kind: Kind,
-    /// Whether its number counts bits, which the engine hands out as bytes.
-    pub(super) is_bits: bool,
+}
+
+/// What a parameter of a condition is bound to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Bound {
+    Text(String),
+    Bytes(Vec<u8>),
 }
 
 impl Chosen {
@@ -69,30 +79,39 @@ impl Chosen {
         let name = quoted(&self.name);
         match self.kind {
             Kind::Bytes => format!("CAST({name} AS BINARY)"),
-            Kind::Number if self.is_bits => format!("CAST({name} + 0 AS CHAR)"),
+            // By itself it may come with zeros in front, and bits come as bytes.
+            Kind::Whole => format!("CAST({name} + 0 AS CHAR)"),
+            // By itself one of single precision comes with six digits; the sum has double precision,
+            // and comes with all the digits it takes.
+            Kind::Floating => format!("CAST({name} + 0e0 AS CHAR)"),
             _ => format!("CAST({name} AS CHAR CHARACTER SET utf8mb4)"),
         }
     }
 
     /// A condition on one parameter, and what to bind for this text. Only what is exactly equal
     /// meets it: neither another case, nor blanks at the end, nor a number that rounds to the same.
-    pub(super) fn equals(&self, text: &str) -> Option<(String, String)> {
+    pub(super) fn equals(&self, text: &str) -> Option<(String, Bound)> {
         let name = quoted(&self.name);
         match self.kind {
-            Kind::Number | Kind::Decimal => {
-                is_number(text).then(|| (format!("{name} = {}", as_number(text)), text.to_owned()))
-            }
+            Kind::Whole | Kind::Floating | Kind::Decimal => is_number(text).then(|| {
+                let condition = format!("{name} = {}", as_number(text));
+                (condition, Bound::Text(text.to_owned()))
+            }),
             Kind::Date | Kind::Wall | Kind::Instant => {
                 let plain = plain_instant(text)?;
-                Some((format!("{name} = CAST(? AS DATETIME(6))"), plain))
+                let condition = format!("{name} = CAST(? AS DATETIME(6))");
+                Some((condition, Bound::Text(plain)))
             }
-            Kind::Bytes => Some((format!("{name} = FROM_BASE64(?)"), text.to_owned())),
+            Kind::Bytes => {
+                let bytes = STANDARD.decode(text).ok()?;
+                Some((format!("{name} = ?"), Bound::Bytes(bytes)))
+            }
             Kind::Json | Kind::Text => Some((
                 format!(
                     "CAST({} AS BINARY) = CAST(CAST(? AS CHAR CHARACTER SET utf8mb4) AS BINARY)",
                     self.expression()
                 ),
-                text.to_owned(),
+                Bound::Text(text.to_owned()),
             )),
         }
     }
@@ -113,7 +132,7 @@ impl Chosen {
         }
         let text = std::str::from_utf8(value).map_err(|_| ConnectorError::Malformed)?;
         match self.kind {
-            Kind::Number => write_number(line, text),
+            Kind::Whole | Kind::Floating => write_number(line, text),
             Kind::Json => write_json(line, text),
             Kind::Wall => write_text(line, &text.replacen(' ', "T", 1)),
             Kind::Instant => write_text(line, &format!("{}Z", text.replacen(' ', "T", 1))),
@@ -145,8 +164,17 @@ fn plain_instant(text: &str) -> Option<String> {
             _ => byte.is_ascii_digit(),
         })
         && matches!(plain.len(), 10 | 19 | 21..=26);
-    shaped.then_some(plain)
+    // The engine takes a day that never was for a null, which nothing equals.
+    let exists = match plain.len() {
+        10 => plain.parse::<NaiveDate>().is_ok(),
+        _ => NaiveDateTime::parse_from_str(&plain, "%Y-%m-%d %H:%M:%S%.f")
+            .is_ok_and(|instant| instant.nanosecond() < SECOND_NANOS),
+    };
+    (shaped && exists).then_some(plain)
 }
+
+/// From here on, nanoseconds are those of a leap second, which the engine does not know.
+const SECOND_NANOS: u32 = 1_000_000_000;
 
 /// A name as the engine wants it: between backticks, those in it doubled.
 pub(super) fn quoted(name: &str) -> String {
@@ -161,7 +189,6 @@ mod tests {
         Chosen {
             name: "a`b".to_owned(),
             kind,
-            is_bits: false,
         }
     }
 
@@ -174,8 +201,8 @@ mod tests {
     #[test]
     fn values_are_written_by_kind() {
         for (kind, value, written) in [
-            (Kind::Number, "12", "12"),
-            (Kind::Number, "1e100", "1e100"),
+            (Kind::Whole, "12", "12"),
+            (Kind::Floating, "1e100", "1e100"),
             (Kind::Decimal, "-0.10", "\"-0.10\""),
             (Kind::Date, "2024-02-29", "\"2024-02-29\""),
             (
@@ -206,15 +233,23 @@ mod tests {
     #[test]
     fn a_comparison_that_can_mean_nothing_is_refused() {
         for (kind, text) in [
-            (Kind::Number, "abc"),
+            (Kind::Whole, "abc"),
+            (Kind::Floating, "NaN"),
             (Kind::Decimal, ""),
             (Kind::Date, "yesterday"),
             (Kind::Instant, "2024-01-01T00"),
+            (Kind::Date, "2024-99-99"),
+            (Kind::Wall, "2023-02-29"),
+            (Kind::Wall, "2023-02-29T00:00:00"),
+            (Kind::Instant, "2024-01-01T24:00:00Z"),
+            (Kind::Instant, "2016-12-31T23:59:60Z"),
+            (Kind::Bytes, "rubbish!"),
+            (Kind::Bytes, "YQ"),
         ] {
             assert_eq!(chosen(kind).equals(text), None, "{kind:?} {text}");
         }
         for (kind, text, bound) in [
-            (Kind::Number, "-1", "-1"),
+            (Kind::Whole, "-1", "-1"),
             (Kind::Date, "2024-01-01", "2024-01-01"),
             (
                 Kind::Instant,
@@ -224,9 +259,11 @@ mod tests {
             (Kind::Text, "x", "x"),
         ] {
             let (condition, value) = chosen(kind).equals(text).unwrap();
-            assert_eq!(value, bound);
+            assert_eq!(value, Bound::Text(bound.to_owned()));
             assert!(condition.contains("`a``b`"), "{condition}");
             assert_eq!(condition.matches('?').count(), 1, "{condition}");
         }
+        let (_, bytes) = chosen(Kind::Bytes).equals("AP8=").unwrap();
+        assert_eq!(bytes, Bound::Bytes(vec![0x00, 0xff]));
     }
 }

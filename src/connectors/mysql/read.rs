@@ -6,7 +6,7 @@ use sqlx::{Executor as _, Row as _, mysql::MySqlRow};
 
 use super::{
     classify,
-    columns::{Chosen, Kind, quoted},
+    columns::{Bound, Chosen, Kind, quoted},
     connect::Session,
     get, sqlx_query,
 };
@@ -29,7 +29,10 @@ pub(super) async fn read(
     let plan = Plan::make(session, namespace, read).await?;
     let mut statement = sqlx_query(plan.statement);
     for value in plan.values {
-        statement = statement.bind(value);
+        statement = match value {
+            Bound::Text(text) => statement.bind(text),
+            Bound::Bytes(bytes) => statement.bind(bytes),
+        };
     }
     let mut rows = statement.fetch(&mut session.line);
     while let Some(row) = rows.try_next().await.map_err(|error| classify(&error))? {
@@ -59,7 +62,7 @@ fn write_row(line: &mut Vec<u8>, columns: &[Chosen], row: &MySqlRow) -> Result<(
 struct Plan {
     statement: String,
     /// What its parameters are bound to, in order.
-    values: Vec<String>,
+    values: Vec<Bound>,
     columns: Vec<Chosen>,
 }
 
@@ -112,11 +115,11 @@ impl Plan {
             let name = quoted(&column.name);
             if let Some(from) = days.from {
                 conditions.push(format!("{name} >= CAST(? AS DATETIME)"));
-                values.push(from.to_string());
+                values.push(Bound::Text(from.to_string()));
             }
             if let Some(behind) = days.to.and_then(|to| to.checked_add_days(SomeDays::new(1))) {
                 conditions.push(format!("{name} < CAST(? AS DATETIME)"));
-                values.push(behind.to_string());
+                values.push(Bound::Text(behind.to_string()));
             }
         }
         let expressions: Vec<String> = columns.iter().map(Chosen::expression).collect();
@@ -177,7 +180,6 @@ async fn columns_of(
             Ok(Chosen {
                 name: get(row, 0)?,
                 kind: Kind::of(&data_type, is_json),
-                is_bits: data_type == "bit",
             })
         })
         .collect()
