@@ -2,7 +2,9 @@
 
 use std::{
     mem,
+    pin::pin,
     task::{Poll, ready},
+    time::Duration,
 };
 
 use futures_util::{
@@ -13,8 +15,32 @@ use tokio::sync::mpsc;
 
 use super::{BATCH_BYTES, Batch, Batches, ConnectorError, Limits};
 
+/// How much one row may be. It is in memory as a whole, in several forms at once.
+pub(super) const MAX_ROW_BYTES: usize = 16 * 1024 * 1024;
+
+/// How long a source may keep us waiting for its next word. Whoever reads from it does nothing else
+/// meanwhile.
+pub(super) const PATIENCE: Duration = Duration::from_mins(1);
+
 /// What is made ready for the row that goes over the edge of a batch.
 const SLACK: usize = 8 * 1024;
+
+/// Waits for the next word of a source, for so long at most.
+///
+/// While nobody asks for a batch, time goes by and nothing is waited for. That happens no more than
+/// once a word, so that half of the patience at least is left for the source.
+pub(super) async fn patient<T>(
+    patience: Duration,
+    word: impl Future<Output = Result<T, ConnectorError>>,
+) -> Result<T, ConnectorError> {
+    let mut word = pin!(word);
+    for _ in 0..2 {
+        if let Ok(said) = tokio::time::timeout(patience / 2, &mut word).await {
+            return said;
+        }
+    }
+    Err(ConnectorError::TimedOut)
+}
 
 /// The batches that `make` writes, until it returns; what it fails with comes last.
 ///
@@ -79,10 +105,13 @@ impl BatchWriter {
         }
         let before = self.batch.lines.len();
         write(&mut self.batch.lines)?;
-        let added = (self.batch.lines.len() - before) as u64;
+        let added = self.batch.lines.len() - before;
+        if added > MAX_ROW_BYTES {
+            return Err(ConnectorError::TooLarge);
+        }
         let left = |left: u64, taken| left.checked_sub(taken).ok_or(ConnectorError::TooLarge);
         self.rows_left = left(self.rows_left, 1)?;
-        self.bytes_left = left(self.bytes_left, added)?;
+        self.bytes_left = left(self.bytes_left, added as u64)?;
         self.batch.rows += 1;
         if self.batch.lines.len() >= BATCH_BYTES {
             self.hand_on().await?;
@@ -110,12 +139,9 @@ impl BatchWriter {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        sync::{
-            Arc,
-            atomic::{AtomicU32, Ordering},
-        },
-        time::Duration,
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
     };
 
     use futures_util::StreamExt as _;
@@ -189,6 +215,35 @@ mod tests {
         assert_eq!(outcome(repeated(tight, 4, 5)).await, (4, 20, None));
         let (.., error) = outcome(repeated(tight, 3, 7)).await;
         assert_eq!(error, Some(ConnectorError::TooLarge));
+    }
+
+    #[tokio::test]
+    async fn a_row_has_a_limit_of_its_own() {
+        let roomy = Limits {
+            bytes: u64::MAX,
+            ..LIMITS
+        };
+        let (rows, _, error) = outcome(repeated(roomy, 1, MAX_ROW_BYTES)).await;
+        assert_eq!((rows, error), (1, None));
+        let (rows, _, error) = outcome(repeated(roomy, 1, MAX_ROW_BYTES + 1)).await;
+        assert_eq!((rows, error), (0, Some(ConnectorError::TooLarge)));
+    }
+
+    #[tokio::test]
+    async fn a_source_that_falls_silent_is_given_up_and_one_that_was_not_listened_to_is_not() {
+        let silence = std::future::pending::<Result<(), _>>();
+        let given_up = patient(Duration::from_millis(2), silence).await;
+        assert_eq!(given_up, Err(ConnectorError::TimedOut));
+        // It says its word when it is listened to for the second time.
+        let mut heard = false;
+        let slow = std::future::poll_fn(move |_| {
+            if mem::replace(&mut heard, true) {
+                Poll::Ready(Ok("word"))
+            } else {
+                Poll::Pending
+            }
+        });
+        assert_eq!(patient(Duration::from_millis(2), slow).await, Ok("word"));
     }
 
     #[tokio::test]

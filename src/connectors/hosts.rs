@@ -20,10 +20,18 @@ impl DatabaseHosts {
 
     /// Whether a connection may name this host, as far as that can be told without resolving it: a
     /// name that is not listed itself may still lead into a network that is.
-    pub(super) fn admits(&self, host: &str, port: u16) -> Result<(), ConnectorError> {
+    ///
+    /// Where the name has to be proven (`proves_name`), the driver needs the name and resolves it
+    /// itself. Such a name is listed, since it could lead elsewhere each time it is asked for.
+    pub(super) fn admits(
+        &self,
+        host: &str,
+        port: u16,
+        proves_name: bool,
+    ) -> Result<(), ConnectorError> {
         let host = parse(host)?;
-        let is_name = matches!(host, Host::Domain(_));
-        let leads = |listed: &HostOrNet| is_name && matches!(listed, HostOrNet::Net(_));
+        let may_lead = matches!(host, Host::Domain(_)) && !proves_name;
+        let leads = |listed: &HostOrNet| may_lead && matches!(listed, HostOrNet::Net(_));
         let admitted = self
             .0
             .iter()
@@ -33,10 +41,8 @@ impl DatabaseHosts {
 
     /// What to dial for this host. A name that is listed is dialled as it is: whoever listed it
     /// answers for where it leads. Any other name is resolved here and dialled by an address that
-    /// is in a listed network, so that it can't lead elsewhere a moment later.
-    ///
-    /// A driver that checks the name in the server's certificate needs the name; it
-    /// `proves_name`. Where such a name is made to lead elsewhere, nobody there can prove it.
+    /// is in a listed network, so that it can't lead elsewhere a moment later; a name that has to be
+    /// proven is none of those.
     pub(super) async fn dial(
         &self,
         host: &str,
@@ -44,7 +50,7 @@ impl DatabaseHosts {
         proves_name: bool,
         patience: Duration,
     ) -> Result<String, ConnectorError> {
-        self.admits(host, port)?;
+        self.admits(host, port, proves_name)?;
         let parsed = parse(host)?;
         if self.0.iter().any(|listed| listed.names(&parsed, port)) {
             return Ok(host.to_owned());
@@ -53,19 +59,11 @@ impl DatabaseHosts {
             .await
             .map_err(|_| ConnectorError::TimedOut)?
             .map_err(|_| ConnectorError::Unreachable)?;
-        let addresses: Vec<IpAddr> = found.map(|socket| socket.ip()).collect();
-        let inside = addresses
-            .iter()
-            .find(|address| self.holds(**address))
-            .ok_or(ConnectorError::HostNotAllowed)?;
-        if proves_name {
-            // The driver resolves the name once more, and may take any of its addresses.
-            let all = addresses.iter().all(|address| self.holds(*address));
-            return all
-                .then(|| host.to_owned())
-                .ok_or(ConnectorError::HostNotAllowed);
-        }
-        Ok(inside.to_string())
+        found
+            .map(|socket| socket.ip())
+            .find(|address| self.holds(*address))
+            .map(|inside| inside.to_string())
+            .ok_or(ConnectorError::HostNotAllowed)
     }
 
     fn holds(&self, address: IpAddr) -> bool {
@@ -109,7 +107,7 @@ mod tests {
     #[test]
     fn without_a_list_nothing_may_be_named() {
         for host in ["127.0.0.1", "localhost", "8.8.8.8", "db.example"] {
-            let refused = hosts(&[]).admits(host, 5432);
+            let refused = hosts(&[]).admits(host, 5432, false);
             assert_eq!(refused, Err(ConnectorError::HostNotAllowed), "{host}");
         }
     }
@@ -128,7 +126,7 @@ mod tests {
             "0x7f000001",
             "[::1]",
         ] {
-            let refused = all.admits(host, 5432);
+            let refused = all.admits(host, 5432, false);
             assert_eq!(refused, Err(ConnectorError::HostNotAllowed), "{host}");
         }
     }
@@ -149,12 +147,25 @@ mod tests {
         let listed = hosts(&["127.0.0.0/8", "::1/128"]);
         let dialled = listed.dial("localhost", 5432, false, PATIENCE).await;
         assert!(dialled.unwrap().parse::<IpAddr>().unwrap().is_loopback());
-        let named = listed.dial("localhost", 5432, true, PATIENCE).await;
-        assert_eq!(named.unwrap(), "localhost");
         let elsewhere = hosts(&["10.0.0.0/8"]);
         assert_eq!(
             elsewhere.dial("localhost", 5432, false, PATIENCE).await,
             Err(ConnectorError::HostNotAllowed)
         );
+    }
+
+    #[tokio::test]
+    async fn a_name_that_has_to_be_proven_is_listed_itself() {
+        let networks = hosts(&["127.0.0.0/8", "::1/128"]);
+        assert_eq!(networks.admits("localhost", 5432, false), Ok(()));
+        let refused = Err(ConnectorError::HostNotAllowed);
+        assert_eq!(networks.admits("localhost", 5432, true), refused);
+        let dialled = networks.dial("localhost", 5432, true, PATIENCE).await;
+        assert_eq!(dialled.map(drop), refused);
+        let address = networks.dial("127.0.0.1", 5432, true, PATIENCE).await;
+        assert_eq!(address.unwrap(), "127.0.0.1");
+        let listed = hosts(&["localhost:5432"]);
+        let named = listed.dial("localhost", 5432, true, PATIENCE).await;
+        assert_eq!(named.unwrap(), "localhost");
     }
 }

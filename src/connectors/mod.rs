@@ -80,6 +80,10 @@ pub struct Batch {
 /// How large a batch is made before it is handed on.
 pub const BATCH_BYTES: usize = 256 * 1024;
 
+/// How much a description of a database may be: enough for 10,000 tables of 100 columns.
+#[cfg(any(feature = "connector-postgres", feature = "connector-mysql"))]
+const MAX_DESCRIPTION_BYTES: usize = 128 * 1024 * 1024;
+
 /// The rows of a table, a batch after the other.
 ///
 /// An error ends it; what came before is good, but not all there is.

@@ -1,5 +1,7 @@
 //! Reaching the server, and what a session is allowed.
 
+use std::time::Duration;
+
 use sqlx::{
     ConnectOptions as _, Connection as _, Executor as _, Row as _,
     mysql::{MySqlConnectOptions, MySqlConnection, MySqlSslMode},
@@ -10,6 +12,9 @@ use crate::{
     connectors::{ConnectorError, Limits, Source, hosts::DatabaseHosts, timed},
     domain::database::TlsMode,
 };
+
+/// How long saying good-bye may take. The server notices a closed socket as well.
+const LEAVING: Duration = Duration::from_secs(1);
 
 /// A session that may only read.
 pub(super) struct Session {
@@ -104,8 +109,9 @@ impl Session {
 
     /// Says good-bye. Should the server not care, there is nothing to be done about it.
     pub(super) async fn close(self) {
-        if let Err(error) = self.line.close().await {
-            tracing::debug!(class = classify(&error).class(), "a session ended unasked");
+        let leaving = async { self.line.close().await.map_err(|error| classify(&error)) };
+        if let Err(error) = timed(LEAVING, leaving).await {
+            tracing::debug!(class = error.class(), "a session ended unasked");
         }
     }
 }

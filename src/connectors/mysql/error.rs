@@ -33,8 +33,9 @@ fn of_number(number: u16) -> ConnectorError {
         }
         // A secure way is asked for by the server.
         1759 | 3159 => ConnectorError::Tls,
-        // To the database, the table, a column, or what a view stands on.
-        1044 | 1142 | 1143 | 1227 | 1345 | 1370 | 1356 => ConnectorError::NotPermitted,
+        // To the database, the table, a column, or what a view stands on. Of a view that is broken
+        // (1356) the engine does not tell whether something is gone or not granted.
+        1044 | 1142 | 1143 | 1227 | 1345 | 1370 => ConnectorError::NotPermitted,
         1049 => ConnectorError::NoSuchPlace,
         // Gone since it was described, altered since, or moved from under the snapshot.
         1051 | 1054 | 1146 | 1412 => ConnectorError::Changed,
@@ -62,6 +63,7 @@ mod tests {
             (1040, ConnectorError::Throttled),
             (1053, ConnectorError::Unreachable),
             (1064, ConnectorError::Refused),
+            (1356, ConnectorError::Refused),
         ] {
             assert_eq!(of_number(number), error, "{number}");
         }

@@ -7,17 +7,17 @@ mod read;
 
 use std::collections::BTreeMap;
 
-use futures_util::future::BoxFuture;
+use futures_util::{TryStreamExt as _, future::BoxFuture};
 use sqlx::{AssertSqlSafe, Executor as _, Row as _};
 
 use self::{connect::Session, error::classify};
 use super::{
-    Batches, Connector, ConnectorError, Limits, Reach, Source, TableRead, batches::batches,
-    hosts::DatabaseHosts, timed,
+    Batches, Connector, ConnectorError, Limits, MAX_DESCRIPTION_BYTES, Reach, Source, TableRead,
+    batches::batches, hosts::DatabaseHosts, timed,
 };
 use crate::domain::{
     connector::{ConnectorCategory, ConnectorType},
-    database::{DatabaseLogin, DatabasePlace, DatabaseType},
+    database::{DatabaseLogin, DatabasePlace, DatabaseType, TlsMode},
     table::{Column, Table},
 };
 
@@ -60,7 +60,8 @@ impl Connector for Mysql {
 
     fn admits(&self, source: &Source) -> Result<(), ConnectorError> {
         let (place, _) = ours(source)?;
-        self.hosts.admits(&place.host, place.port)
+        let proves_name = place.tls == TlsMode::VerifyFull;
+        self.hosts.admits(&place.host, place.port, proves_name)
     }
 
     fn test<'a>(
@@ -110,19 +111,19 @@ impl Connector for Mysql {
 
 /// Everything that the login may see there; the engine leaves out what it may not.
 async fn tables(session: &mut Session, namespace: &str) -> Result<Vec<Table>, ConnectorError> {
-    let rows = sqlx_query(
+    let mut rows = sqlx_query(
         "SELECT CAST(table_name AS CHAR), CAST(column_name AS CHAR), CAST(column_type AS CHAR),
                 is_nullable = 'YES'
          FROM information_schema.columns
          WHERE table_schema = ? AND FIND_IN_SET('select', privileges) > 0
          ORDER BY ordinal_position",
     )
-    .bind(namespace)
-    .fetch_all(&mut session.line)
-    .await
-    .map_err(|error| classify(&error))?;
+    .bind(namespace.to_owned())
+    .fetch(&mut session.line)
+    .map_err(|error| classify(&error));
     let mut tables: BTreeMap<String, Vec<Column>> = BTreeMap::new();
-    for row in rows {
+    let mut bytes = 0;
+    while let Some(row) = rows.try_next().await? {
         let table: String = get(&row, 0)?;
         let column = Column {
             name: get(&row, 1)?,
@@ -131,6 +132,10 @@ async fn tables(session: &mut Session, namespace: &str) -> Result<Vec<Table>, Co
                 .try_get_unchecked(3)
                 .map_err(|_| ConnectorError::Malformed)?,
         };
+        bytes += size_of::<Column>() + table.len() + column.name.len() + column.type_name.len();
+        if bytes > MAX_DESCRIPTION_BYTES {
+            return Err(ConnectorError::TooLarge);
+        }
         tables.entry(table).or_default().push(column);
     }
     Ok(tables

@@ -11,7 +11,11 @@ use super::{
     get, sqlx_query,
 };
 use crate::{
-    connectors::{ConnectorError, batches::BatchWriter, lines::write_text},
+    connectors::{
+        ConnectorError, MAX_DESCRIPTION_BYTES,
+        batches::{BatchWriter, PATIENCE, patient},
+        lines::write_text,
+    },
     domain::table::TableRead,
 };
 
@@ -21,12 +25,15 @@ pub(super) async fn read(
     read: &TableRead,
     mut to: BatchWriter,
 ) -> Result<(), ConnectorError> {
-    session
-        .line
-        .execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
-        .await
-        .map_err(|error| classify(&error))?;
-    let plan = Plan::make(session, namespace, read).await?;
+    let planning = async {
+        session
+            .line
+            .execute("START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY")
+            .await
+            .map_err(|error| classify(&error))?;
+        Plan::make(session, namespace, read).await
+    };
+    let plan = patient(PATIENCE, planning).await?;
     let mut statement = sqlx_query(plan.statement);
     for value in plan.values {
         statement = match value {
@@ -34,8 +41,10 @@ pub(super) async fn read(
             Bound::Bytes(bytes) => statement.bind(bytes),
         };
     }
-    let mut rows = statement.fetch(&mut session.line);
-    while let Some(row) = rows.try_next().await.map_err(|error| classify(&error))? {
+    let mut rows = statement
+        .fetch(&mut session.line)
+        .map_err(|error| classify(&error));
+    while let Some(row) = patient(PATIENCE, rows.try_next()).await? {
         to.line(|line| write_row(line, &plan.columns, &row)).await?;
     }
     to.finish().await
@@ -156,7 +165,7 @@ async fn columns_of(
     } else {
         "c.data_type = 'json'"
     };
-    let rows = sqlx_query(format!(
+    let mut rows = sqlx_query(format!(
         "SELECT CAST(c.column_name AS CHAR), LOWER(CAST(c.data_type AS CHAR)), {is_json}
          FROM information_schema.columns c
          WHERE c.table_schema = ? AND c.table_name = ?
@@ -168,19 +177,23 @@ async fn columns_of(
     .bind(namespace.to_owned())
     .bind(table.to_owned())
     .bind(table.to_owned())
-    .fetch_all(&mut session.line)
-    .await
-    .map_err(|error| classify(&error))?;
-    rows.iter()
-        .map(|row| {
-            let data_type = get(row, 1)?;
-            let is_json: bool = row
-                .try_get_unchecked(2)
-                .map_err(|_| ConnectorError::Malformed)?;
-            Ok(Chosen {
-                name: get(row, 0)?,
-                kind: Kind::of(&data_type, is_json),
-            })
-        })
-        .collect()
+    .fetch(&mut session.line)
+    .map_err(|error| classify(&error));
+    let mut columns = Vec::new();
+    let mut bytes = 0;
+    while let Some(row) = rows.try_next().await? {
+        let name = get(&row, 0)?;
+        let is_json: bool = row
+            .try_get_unchecked(2)
+            .map_err(|_| ConnectorError::Malformed)?;
+        bytes += size_of::<Chosen>() + name.len();
+        if bytes > MAX_DESCRIPTION_BYTES {
+            return Err(ConnectorError::TooLarge);
+        }
+        columns.push(Chosen {
+            name,
+            kind: Kind::of(&get(&row, 1)?, is_json),
+        });
+    }
+    Ok(columns)
 }

@@ -5,12 +5,9 @@ use sqlx::{PgConnection, Row as _, postgres::types::Oid};
 
 use super::{connecting::query, errors};
 use crate::{
-    connectors::ConnectorError,
+    connectors::{ConnectorError, MAX_DESCRIPTION_BYTES},
     domain::table::{Column, Table},
 };
-
-/// How much a description may be: enough for 10,000 tables of 100 columns.
-const MAX_BYTES: usize = 128 * 1024 * 1024;
 
 /// What a column costs beside its texts.
 const COLUMN_BYTES: usize = size_of::<Column>();
@@ -79,7 +76,7 @@ pub(super) async fn tables(
             nullable: get(&row, 3)?,
         };
         bytes += COLUMN_BYTES + column.name.len() + column.type_name.len();
-        if bytes > MAX_BYTES {
+        if bytes > MAX_DESCRIPTION_BYTES {
             return Err(ConnectorError::TooLarge);
         }
         if let Some(table) = tables.last_mut() {

@@ -3,6 +3,10 @@
 //! One connection, one read-only transaction and one schema a call. Rows come by `COPY`, the quickest way
 //! out of this engine, and their text becomes JSON here ([`decoding`]). Names and values are written into
 //! statements by the server itself.
+//!
+//! Within an array or a composite a value is what the server's own `to_json` makes of it: bytes are text
+//! as the engine writes it, hexadecimal digits after `\x`. Only arrays of exact numbers are arrays of
+//! strings, so that no reader rounds them.
 
 mod connecting;
 mod decoding;
@@ -14,12 +18,14 @@ use futures_util::future::BoxFuture;
 use sqlx::PgConnection;
 
 use super::{
-    Batches, Connector, ConnectorError, Limits, Reach, Source, batches::batches,
-    hosts::DatabaseHosts, timed,
+    Batches, Connector, ConnectorError, Limits, Reach, Source,
+    batches::{PATIENCE, batches, patient},
+    hosts::DatabaseHosts,
+    timed,
 };
 use crate::domain::{
     connector::{ConnectorCategory, ConnectorType},
-    database::{DatabaseLogin, DatabasePlace, DatabaseType},
+    database::{DatabaseLogin, DatabasePlace, DatabaseType, TlsMode},
     table::{Table, TableRead},
 };
 
@@ -75,7 +81,8 @@ impl Connector for Postgres {
 
     fn admits(&self, source: &Source) -> Result<(), ConnectorError> {
         let (place, _) = database(source)?;
-        self.hosts.admits(&place.host, place.port)
+        let proves_name = place.tls == TlsMode::VerifyFull;
+        self.hosts.admits(&place.host, place.port, proves_name)
     }
 
     fn test<'a>(
@@ -113,8 +120,8 @@ impl Connector for Postgres {
             Box::pin(async move {
                 let (place, _) = database(&source)?;
                 let schema = schema_of(place);
-                let mut connection = enter(&hosts, &source, limits).await?;
-                describing::schema(&mut connection, schema).await?;
+                let mut connection = patient(PATIENCE, enter(&hosts, &source, limits)).await?;
+                patient(PATIENCE, describing::schema(&mut connection, schema)).await?;
                 reading::read(&mut connection, schema, &read, to).await?;
                 connecting::leave(connection).await;
                 Ok(())

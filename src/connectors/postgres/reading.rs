@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use futures_util::TryStreamExt as _;
+use futures_util::{TryFutureExt as _, TryStreamExt as _};
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection, postgres::types::Oid};
 
 use super::{
@@ -12,7 +12,10 @@ use super::{
     errors,
 };
 use crate::{
-    connectors::{ConnectorError, batches::BatchWriter},
+    connectors::{
+        ConnectorError,
+        batches::{BatchWriter, MAX_ROW_BYTES, PATIENCE, patient},
+    },
     domain::table::TableRead,
 };
 
@@ -27,8 +30,8 @@ struct Found {
 #[derive(Clone, Copy)]
 struct Shape {
     kind: Kind,
-    /// An array or a composite, which the server turns into JSON.
-    nested: bool,
+    /// How the column is selected, as a pattern for the server's `format`.
+    form: &'static str,
     /// The type that a day is compared as, if it is one of days.
     day: Option<&'static str>,
 }
@@ -48,7 +51,13 @@ impl Shape {
             1184 => (Kind::Instant, Some("timestamptz")),
             _ => (Kind::Text, None),
         };
-        Self { kind, nested, day }
+        let form = match base.0 {
+            // Exact numbers are strings in an array as well.
+            1231 => "pg_catalog.to_json(%I::pg_catalog.text[])",
+            _ if nested => "pg_catalog.to_json(%I)",
+            _ => "%I",
+        };
+        Self { kind, form, day }
     }
 }
 
@@ -59,19 +68,26 @@ pub(super) async fn read(
     read: &TableRead,
     mut to: BatchWriter,
 ) -> Result<(), ConnectorError> {
-    let all = columns_of_locked(connection, schema, &read.table).await?;
+    let looking = columns_of_locked(connection, schema, &read.table);
+    let all = patient(PATIENCE, looking).await?;
     let chosen = choose(&all, read)?;
-    let statement = statement(connection, schema, read, &all, &chosen).await?;
+    let writing = statement(connection, schema, read, &all, &chosen);
+    let statement = patient(PATIENCE, writing).await?;
 
     let columns = chosen
         .iter()
         .map(|found| (found.name.as_str(), found.shape.kind));
     let mut decoder = Decoder::new(columns);
-    let mut lines = connection
+    let copying = connection
         .copy_out_raw(&statement)
-        .await
-        .map_err(|error| errors::of(&error))?;
-    while let Some(line) = lines.try_next().await.map_err(|error| errors::of(&error))? {
+        .map_err(|error| errors::of(&error));
+    let mut lines = patient(PATIENCE, copying)
+        .await?
+        .map_err(|error| errors::of(&error));
+    while let Some(line) = patient(PATIENCE, lines.try_next()).await? {
+        if line.len() > MAX_ROW_BYTES {
+            return Err(ConnectorError::TooLarge);
+        }
         to.line(|out| decoder.row(&line, out)).await?;
     }
     to.finish().await
@@ -194,7 +210,7 @@ async fn statement(
     chosen: &[&Found],
 ) -> Result<String, ConnectorError> {
     let names: Vec<&str> = chosen.iter().map(|column| column.name.as_str()).collect();
-    let nested: Vec<bool> = chosen.iter().map(|column| column.shape.nested).collect();
+    let forms: Vec<&str> = chosen.iter().map(|column| column.shape.form).collect();
     let (compared, texts): (Vec<&str>, Vec<&str>) = read
         .equals
         .iter()
@@ -217,9 +233,8 @@ async fn statement(
         "WITH source AS (
              SELECT format('%I.%I', $1, $2) AS name
          ), chosen AS (
-             SELECT string_agg(CASE WHEN nested THEN format('pg_catalog.to_json(%I)', name)
-                                    ELSE quote_ident(name) END, ', ' ORDER BY place) AS list
-               FROM unnest($3::text[], $4::bool[]) WITH ORDINALITY AS c (name, nested, place)
+             SELECT string_agg(format(form, name), ', ' ORDER BY place) AS list
+               FROM unnest($3::text[], $4::text[]) WITH ORDINALITY AS c (name, form, place)
          ), equal AS (
              SELECT coalesce(array_agg(format('%I = %L', name, value) ORDER BY place), '{}') AS list
                FROM unnest($5::text[], $6::text[]) WITH ORDINALITY AS e (name, value, place)
@@ -239,7 +254,7 @@ async fn statement(
     .bind(schema)
     .bind(&read.table)
     .bind(names)
-    .bind(nested)
+    .bind(forms)
     .bind(compared)
     .bind(texts)
     .bind(dated)

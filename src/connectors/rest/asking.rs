@@ -23,6 +23,10 @@ const TRIES: u32 = 4;
 /// How long to wait before asking again, when nobody says; each time twice as long.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 
+/// The longest wait that the server may ask for and have at once. Nothing else is done meanwhile, so
+/// that a longer one is left to whoever comes again later.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
 /// An answer that is JSON, or nothing.
 #[derive(Debug)]
 pub(super) struct Answer {
@@ -97,6 +101,7 @@ impl Asker {
             };
             let pause = match refusal.again {
                 Again::Soon => wait,
+                Again::After(told) if told > LONGEST_WAIT => return Err(ConnectorError::Throttled),
                 Again::After(told) => told,
                 Again::No => return Err(refusal.error),
             };

@@ -99,7 +99,14 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("int4range", "[1,5)", r#""[1,5)""#),
     ("integer[]", "{{1,2},{3,NULL}}", "[[1,2],[3,null]]"),
     ("text[]", "{\"a\\\"b\",\"c\\nd\"}", r#"["a\"b","cnd"]"#),
-    ("numeric[]", "{1.10}", "[1.10]"),
+    ("numeric[]", "{1.10}", r#"["1.10"]"#),
+    (
+        "numeric[]",
+        "{{1.10,NULL},{NaN,12345678901234567890.10}}",
+        r#"[["1.10",null],["NaN","12345678901234567890.10"]]"#,
+    ),
+    ("public.prices", "{7.50}", r#"["7.50"]"#),
+    ("bytea[]", r#"{"\\x00ff"}"#, r#"["\\x00ff"]"#),
     ("public.mood", "very \"happy\"", r#""very \"happy\"""#),
     ("public.positive", "7", "7"),
     ("public.cents", "7.5", r#""7.5""#),
@@ -112,7 +119,7 @@ async fn every_type_is_read_as_its_json_and_null_as_null() {
     let mut make = "CREATE TYPE mood AS ENUM ('very \"happy\"');
         CREATE DOMAIN positive AS integer CHECK (value > 0);
         CREATE DOMAIN money_like AS numeric; CREATE DOMAIN cents AS money_like NOT NULL;
-        CREATE DOMAIN many AS integer[];
+        CREATE DOMAIN many AS integer[]; CREATE DOMAIN prices AS numeric[];
         CREATE TYPE pair AS (a integer, b text);
         CREATE TABLE every (id integer"
         .to_owned();

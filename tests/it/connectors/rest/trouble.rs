@@ -79,13 +79,18 @@ async fn a_server_that_fails_is_asked_again_a_few_times() {
 }
 
 #[tokio::test]
-async fn a_wait_that_does_not_fit_is_not_begun() {
-    let server =
-        Server::start(|_| (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "61")]).into_response())
-            .await;
-    let throttled = server.read(Paging::None).await;
-    assert_eq!(throttled, Err(ConnectorError::Throttled));
-    assert_eq!(server.targets().len(), 1);
+async fn a_wait_that_does_not_fit_or_is_long_is_not_begun() {
+    for (status, told) in [
+        (StatusCode::TOO_MANY_REQUESTS, "61"),
+        (StatusCode::TOO_MANY_REQUESTS, "31"),
+        (StatusCode::SERVICE_UNAVAILABLE, "31"),
+    ] {
+        let server =
+            Server::start(move |_| (status, [("retry-after", told)]).into_response()).await;
+        let throttled = server.read(Paging::None).await;
+        assert_eq!(throttled, Err(ConnectorError::Throttled), "{status} {told}");
+        assert_eq!(server.targets().len(), 1);
+    }
 }
 
 #[tokio::test]
