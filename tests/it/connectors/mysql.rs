@@ -203,8 +203,8 @@ async fn a_number_keeps_its_digits_and_is_a_number_however_it_is_shown() {
             assert_eq!(found, value, "{column}");
         }
     }
-    // What was read finds its row again.
-    let again = only("numbers", "f", &rows[1]["f"].to_string());
+    // What is on the wire finds its row again. The reader of these tests would round it.
+    let again = only("numbers", "f", "0.12345670163631439");
     assert_eq!(house.rows(again).await.unwrap(), rows[1..]);
 }
 
