@@ -113,9 +113,13 @@ impl App {
             action = action.as_str(),
             "a discovery connection was changed"
         );
-        if forget != Forget::Nothing {
-            self.look_again(caller.tenant, id, Version(changed.0 + 1))
-                .await?;
+        if forget != Forget::Nothing
+            && let Err(error) = self
+                .look_again(caller.tenant, id, Version(changed.0 + 1))
+                .await
+        {
+            // The change is written; it must not be answered as if it were not.
+            tracing::warn!(%error, connection.id = %id, "a source could not be looked at after a change");
         }
         Ok(())
     }
