@@ -227,6 +227,9 @@ pub enum AppError {
     /// The stored proof was given for another origin than the base URL's from now on.
     #[error("the stored auth is not sent to another origin")]
     AuthStaysBehind,
+    /// The stored password was given for a way that was more protected than the one from now on.
+    #[error("the stored password is not sent over a less protected way")]
+    PasswordStaysBehind,
     /// Something on our side stands between the connection and its source.
     #[error("the source can't be reached from here")]
     SourceBarred(#[source] Obstacle),

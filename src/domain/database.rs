@@ -73,8 +73,8 @@ impl fmt::Display for DatabaseType {
     }
 }
 
-/// How much a connection to a database is protected on its way.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+/// How much a connection to a database is protected on its way, the least first.
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub enum TlsMode {
     /// Never encrypted.
     Disable,

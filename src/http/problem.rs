@@ -295,6 +295,13 @@ impl From<AppError> for Problem {
                 Code::InvalidRequest,
                 vec![Fault::hidden("body.auth", AUTH_STAYS_BEHIND)],
             ),
+            AppError::PasswordStaysBehind => Self::invalid(
+                Code::InvalidRequest,
+                vec![Fault::hidden(
+                    "body.password",
+                    "must be given again when the way to the database is less protected",
+                )],
+            ),
             AppError::SourceBarred(obstacle) => Self {
                 cause: Some(Arc::new(obstacle)),
                 ..Self::new(

@@ -161,6 +161,9 @@ impl App {
 
     /// Changes a connection part by part. Where it leads elsewhere or somebody else logs in, its
     /// database is looked at before this answers; the change holds whatever that finds.
+    ///
+    /// A kept password is not sent over a way that is less protected than the one it was given for.
+    /// Another host or port may be named without it: only hosts that the deployment lists can be.
     pub async fn update_database_connection(
         &self,
         caller: &Caller,
@@ -188,6 +191,7 @@ impl App {
         let login = self
             .changed_login(&mut tx, caller, &current, &change)
             .await?;
+        let sends_password = !matches!(change.password, Nullable::Keep);
         let place = DatabasePlace {
             database_type: change.database_type.unwrap_or(was.database_type),
             host: change.host.unwrap_or_else(|| was.host.clone()),
@@ -197,6 +201,9 @@ impl App {
             tls: change.tls.unwrap_or(was.tls),
             certificates: change.certificates.or(was.certificates.clone()),
         };
+        if !sends_password && weakens(&was, &place) {
+            return Err(AppError::PasswordStaysBehind);
+        }
         // Between the check of the parts and now another change may have come.
         if place != was {
             self.admit_place(place.clone())?;
@@ -272,6 +279,11 @@ fn database_place(stored: Option<&AccessToSource>) -> Result<DatabasePlace, AppE
         .filter(|stored| stored.connection.kind == ConnectionKind::Database)
         .ok_or(AppError::ConnectionNotFound)?;
     super::sources::database_place(stored.connection.id, &stored.place)
+}
+
+/// Whether the way to the database becomes less protected, or believes somebody else.
+fn weakens(was: &DatabasePlace, is: &DatabasePlace) -> bool {
+    is.tls < was.tls || is.certificates != was.certificates
 }
 
 fn what_to_forget(was: &DatabasePlace, is: &DatabasePlace, another_login: bool) -> Forget {

@@ -549,3 +549,25 @@ async fn databases_that_think_hold_up_nobody() {
         answer.expect(201);
     }
 }
+
+#[tokio::test]
+async fn a_kept_password_is_not_sent_over_a_less_protected_way() {
+    let (app, _sources) = TestApp::with_sources().await;
+    let client = app.client();
+    let path = create(&client, "main").await;
+    client
+        .patch(&path, &json!({"tlsMode": "require"}))
+        .await
+        .expect(200);
+    let weaker = json!({"tlsMode": "prefer"});
+    client
+        .patch(&path, &weaker)
+        .await
+        .expect_faults("MTCH-0001", &["body.password"]);
+    let again = json!({"tlsMode": "prefer", "password": "again"});
+    client.patch(&path, &again).await.expect(200);
+    client
+        .patch(&path, &json!({"port": 5433}))
+        .await
+        .expect(200);
+}
