@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::StreamExt as _;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{App, AppError, extractions::chunk_binding, pull_run::out_of_time};
@@ -19,7 +20,10 @@ use crate::{
         pull::PullFailure,
         random,
     },
-    storage::{Chunk, ChunkPlace, ClaimedExtraction, Constraint, ExtractionEnding, StorageError},
+    storage::{
+        Chunk, ChunkPlace, ClaimedExtraction, Constraint, ExtractionEnding, ExtractionLease,
+        StorageError,
+    },
 };
 
 /// How long a worker may give no sign of life.
@@ -41,6 +45,9 @@ enum Stop {
     /// The extraction is no longer ours.
     #[error("the extraction was taken over or called off")]
     LeaseLost,
+    /// What is stored of the request does not read back; that does not pass.
+    #[error("what is stored of the request does not read back")]
+    Unreadable,
     /// The process is about to end.
     #[error("the worker is stopping")]
     Stopping,
@@ -121,20 +128,26 @@ impl App {
     }
 
     async fn extract(&self, claimed: &ClaimedExtraction) -> Result<(), Stop> {
+        let began = Instant::now();
         let extraction = claimed.lease.extraction;
+        let request = claimed.request.as_ref().ok_or(Stop::Unreadable)?;
         self.clear_pieces(claimed.tenant, extraction, claimed.attempts)
             .await?;
         let opened = self.source_of(claimed.tenant, claimed.connection).await?;
         let whole = self.0.parts.extraction_rules.limits;
         let mut kept = Kept::default();
-        for read in claimed.request.reads() {
+        for read in request.reads() {
             let table = read.table.clone();
             // What one table has used up is not there for the next one.
             let limits = Limits {
                 rows: whole.rows.saturating_sub(kept.progress.rows),
                 bytes: whole.bytes.saturating_sub(kept.progress.bytes),
+                total: whole.total.saturating_sub(began.elapsed()),
                 ..whole
             };
+            if limits.total.is_zero() {
+                return Err(ConnectorError::TimedOut.into());
+            }
             let mut batches = opened.connector.read(opened.source.clone(), read, limits);
             while let Some(batch) = batches.next().await {
                 self.keep_batch(claimed, &table, &batch?, &mut kept).await?;
@@ -175,7 +188,7 @@ impl App {
             .tenant_key()
             .await?
             .ok_or_else(|| AppError::Internal("the tenant's data key is gone".into()))?;
-        let binding = chunk_binding(claimed.tenant, place);
+        let binding = chunk_binding(claimed.tenant, place, table);
         let lines = parts
             .vault
             .seal(&key, &binding, &batch.lines)
@@ -248,6 +261,13 @@ impl App {
         };
         Some(match stop {
             Stop::LeaseLost => return None,
+            Stop::Unreadable => {
+                tracing::error!(extraction.id = %claimed.lease.extraction, "what is stored of an extraction's request does not read back");
+                ExtractionEnding::Failed(failure(
+                    "internal",
+                    "the server failed; its log knows more",
+                ))
+            }
             Stop::Stopping => ExtractionEnding::Retry {
                 at: now,
                 failure: None,
@@ -340,13 +360,31 @@ impl App {
             };
             // What kills its worker each time must not do so for ever.
             let ending = self.extract_later(failures, failure);
-            let mut tx = self.0.parts.store.begin(tenant).await?;
-            if tx.end_extraction_attempt(lease, &ending, now).await? {
-                tx.commit().await?;
-                ended += 1;
-                tracing::warn!(tenant.id = %tenant, extraction.id = %lease.extraction, "an extraction lost its worker");
+            match self.end_lost_extraction(tenant, lease, &ending, now).await {
+                Ok(true) => {
+                    ended += 1;
+                    tracing::warn!(tenant.id = %tenant, extraction.id = %lease.extraction, "an extraction lost its worker");
+                }
+                Ok(false) => {}
+                // The others are not to wait for this one.
+                Err(error) => {
+                    tracing::error!(%error, tenant.id = %tenant, extraction.id = %lease.extraction, "an extraction that lost its worker could not be ended");
+                }
             }
         }
+        Ok(ended)
+    }
+
+    async fn end_lost_extraction(
+        &self,
+        tenant: TenantId,
+        lease: ExtractionLease,
+        ending: &ExtractionEnding,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StorageError> {
+        let mut tx = self.0.parts.store.begin(tenant).await?;
+        let ended = tx.end_extraction_attempt(lease, ending, now).await?;
+        tx.commit().await?;
         Ok(ended)
     }
 
@@ -358,7 +396,13 @@ impl App {
         drop(system);
         let mut pruned = 0;
         for (tenant, id) in overdue {
-            pruned += usize::from(self.prune_extraction(tenant, id, now).await?);
+            match self.prune_extraction(tenant, id, now).await {
+                Ok(done) => pruned += usize::from(done),
+                // The others are not to wait for this one.
+                Err(error) => {
+                    tracing::error!(%error, tenant.id = %tenant, extraction.id = %id, "the rows of an extraction could not be cleared away");
+                }
+            }
         }
         Ok(pruned)
     }
@@ -372,8 +416,7 @@ impl App {
         loop {
             let mut tx = self.0.parts.store.begin(tenant).await?;
             // Held, so that it is not begun anew meanwhile.
-            let held = tx.lock_extraction(id).await?;
-            let overdue = held.and_then(|one| one.rows_until);
+            let overdue = tx.lock_extraction_rows(id).await?;
             if overdue.is_none_or(|until| until > now) {
                 return Ok(false);
             }

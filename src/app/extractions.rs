@@ -5,7 +5,7 @@ use std::time::Duration;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::{App, AppError};
+use super::{App, AppError, Obstacle, discovery::Look};
 use crate::{
     connectors::{ConnectorError, Limits},
     domain::{
@@ -22,13 +22,6 @@ use crate::{
 
 /// How many extractions of one connection may wait or run.
 const MOST_LIVE: u64 = 20;
-/// How long a look at a source may take, while somebody waits for it.
-const LOOK: Limits = Limits {
-    connect: Duration::from_secs(5),
-    total: Duration::from_secs(10),
-    rows: 0,
-    bytes: 0,
-};
 
 /// How much an extraction may take, and how long its rows are kept.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +30,8 @@ pub struct ExtractionRules {
     pub limits: Limits,
     /// How long its rows are kept.
     pub retention: Duration,
+    /// How many bytes of rows a tenant may keep before another extraction is refused.
+    pub tenant_bytes: u64,
 }
 
 /// Why an extraction does not do as asked.
@@ -51,6 +46,9 @@ pub enum ExtractionRefusal {
     /// It is over, so there is nothing to call off.
     #[error("the extraction is over")]
     Over,
+    /// It waits or runs, so its rows can't be given up.
+    #[error("the extraction is not over")]
+    StillLive,
     /// It did not come to its end, so its rows are not all there.
     #[error("the extraction is not complete")]
     NotComplete,
@@ -60,6 +58,9 @@ pub enum ExtractionRefusal {
     /// As many extractions of the connection wait as may.
     #[error("too many extractions of the connection wait")]
     TooMany,
+    /// The tenant's extractions keep as many bytes as they may.
+    #[error("the tenant's extractions keep too many bytes")]
+    TooMuchKept,
     /// It asks for what its source does not have.
     #[error("the extraction asks for what is not there")]
     NotInSource(Vec<NotThere>),
@@ -79,8 +80,9 @@ pub struct ExtractedLines {
     pub next: u32,
 }
 
-/// The place of a piece of rows; one that was moved does not open.
-pub(super) fn chunk_binding(tenant: TenantId, place: ChunkPlace) -> Binding {
+/// The place of a piece of rows; one that was moved, or is said to be of another table, does not
+/// open.
+pub(super) fn chunk_binding(tenant: TenantId, place: ChunkPlace, table: &str) -> Binding {
     Binding {
         tenant,
         table: "extraction_chunks",
@@ -88,6 +90,7 @@ pub(super) fn chunk_binding(tenant: TenantId, place: ChunkPlace) -> Binding {
             place.extraction.0.as_bytes(),
             &place.attempt.to_be_bytes(),
             &place.position.to_be_bytes(),
+            table.as_bytes(),
         ]),
         column: "lines",
     }
@@ -115,6 +118,9 @@ impl App {
         }
         if tx.count_live_extractions(connection).await? >= MOST_LIVE {
             return Err(ExtractionRefusal::TooMany.into());
+        }
+        if tx.kept_extraction_bytes().await? >= parts.extraction_rules.tenant_bytes {
+            return Err(ExtractionRefusal::TooMuchKept.into());
         }
         tx.insert_extraction(id, connection, &request, now).await?;
         let extraction = tx
@@ -145,8 +151,9 @@ impl App {
             .discovery_connection(kind, id)
             .await?
             .ok_or(AppError::ConnectionNotFound)?;
+        let names: Vec<String> = request.tables.keys().cloned().collect();
         let known = match connection.schema_discovered_at {
-            Some(_) => Some(tx.discovered_tables(id).await?),
+            Some(_) => Some(tx.discovered_tables_named(id, &names).await?),
             None => None,
         };
         drop(tx);
@@ -155,11 +162,14 @@ impl App {
             return Ok(());
         }
         // It may be new there.
-        let source = self.source_of(caller.tenant, id).await?;
-        let offered = match (source.connector.describe(&source.source, LOOK).await, known) {
-            (Ok(offered), _) => offered,
-            (Err(_), Some(known)) => known,
-            (Err(error), None) => return Err(ExtractionRefusal::SourceUnreachable(error).into()),
+        let offered = match (self.look_now(caller, kind, id).await?, known) {
+            (Look::Listed(offered), _) => offered,
+            // It is there and lists nothing now, so what it listed before has to do.
+            (Look::Entered(_), Some(known)) => known,
+            (Look::Entered(error) | Look::Shut(error), _) => {
+                return Err(ExtractionRefusal::SourceUnreachable(error).into());
+            }
+            (Look::Barred(obstacle), _) => return Err(AppError::SourceBarred(obstacle)),
         };
         let missing = missing(&offered);
         if missing.is_empty() {
@@ -223,6 +233,9 @@ impl App {
         if tx.count_live_extractions(held.connection).await? >= MOST_LIVE {
             return Err(ExtractionRefusal::TooMany.into());
         }
+        if tx.kept_extraction_bytes().await? >= self.0.parts.extraction_rules.tenant_bytes {
+            return Err(ExtractionRefusal::TooMuchKept.into());
+        }
         tx.requeue_extraction(id, now).await?;
         let waiting = tx.extraction(id).await?;
         tx.audit(&caller.subject, AuditAction::ExtractionRetried, id.0, now)
@@ -257,6 +270,35 @@ impl App {
         Ok(cancelled.ok_or(ExtractionRefusal::NotFound)?)
     }
 
+    /// Gives the rows of an extraction that is over up before their time; they can't be taken from
+    /// now on, and are cleared away soon. Doing so again changes nothing.
+    pub async fn delete_extraction_rows(
+        &self,
+        caller: &Caller,
+        id: ExtractionId,
+    ) -> Result<(), AppError> {
+        let now = self.0.parts.clock.now();
+        let mut tx = self.0.parts.store.begin(caller.tenant).await?;
+        let held = tx.lock_extraction(id).await?;
+        let held = held.ok_or(ExtractionRefusal::NotFound)?;
+        if !held.status.is_over() {
+            return Err(ExtractionRefusal::StillLive.into());
+        }
+        if held.rows_until.is_none_or(|until| until <= now) {
+            return Ok(());
+        }
+        tx.release_extraction_rows(id, now).await?;
+        tx.audit(
+            &caller.subject,
+            AuditAction::ExtractionRowsDeleted,
+            id.0,
+            now,
+        )
+        .await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
     /// The next piece of the rows of a complete extraction, from that place on; of one table, if one
     /// is named. `None` when there are no more.
     pub async fn extracted_lines(
@@ -277,6 +319,18 @@ impl App {
         if extraction.rows_until.is_none_or(|until| until <= now) {
             return Err(ExtractionRefusal::RowsGone.into());
         }
+        let lost = || {
+            let message = format!("pieces of the rows of extraction {id} are missing");
+            AppError::Internal(message.into())
+        };
+        // Told before the first row is, or at least not by an answer that only ends early.
+        if from == 0 {
+            let there = tx.count_extraction_chunks(id, extraction.attempts).await?;
+            if there != u64::from(extraction.chunks) {
+                return Err(lost());
+            }
+        }
+        let asked = from;
         let from = ChunkPlace {
             extraction: id,
             attempt: extraction.attempts,
@@ -286,10 +340,14 @@ impl App {
         let key = tx.tenant_key().await?;
         drop(tx);
         let Some(chunk) = chunk else {
-            return Ok(None);
+            let early = table.is_none() && asked != extraction.chunks;
+            return if early { Err(lost()) } else { Ok(None) };
         };
-        let key = key.ok_or(ExtractionRefusal::RowsGone)?;
-        let binding = chunk_binding(caller.tenant, chunk.place);
+        if table.is_none() && chunk.place.position != asked {
+            return Err(lost());
+        }
+        let key = key.ok_or(AppError::SourceBarred(Obstacle::DataKeyDestroyed))?;
+        let binding = chunk_binding(caller.tenant, chunk.place, &chunk.table);
         Ok(Some(ExtractedLines {
             table: chunk.table,
             lines: parts.vault.open(&key, &binding, &chunk.lines)?,

@@ -252,6 +252,7 @@ fn extraction_rules(config: &Config) -> ExtractionRules {
             bytes: extractions.bytes,
         },
         retention: extractions.retention,
+        tenant_bytes: extractions.tenant_bytes,
     }
 }
 

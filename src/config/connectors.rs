@@ -6,7 +6,7 @@ use super::{
     reader::Reader,
     variables::{
         CONNECTORS, DATABASE_HOSTS, EXTRACTION_MAX_BYTES, EXTRACTION_MAX_ROWS,
-        EXTRACTION_RETENTION, EXTRACTION_TIMEOUT, REST_PRIVATE_HOSTS,
+        EXTRACTION_RETENTION, EXTRACTION_TENANT_BYTES, EXTRACTION_TIMEOUT, REST_PRIVATE_HOSTS,
     },
 };
 use crate::domain::host_rule::HostOrNet;
@@ -29,12 +29,14 @@ pub struct Connectors {
 pub struct Extractions {
     /// How long its rows are kept.
     pub retention: Duration,
-    /// How long reading one table may take.
+    /// How long an attempt may take.
     pub timeout: Duration,
     /// How many rows it may have.
     pub rows: u64,
     /// How many bytes of JSON it may have.
     pub bytes: u64,
+    /// How many bytes of JSON a tenant may keep before another one is refused.
+    pub tenant_bytes: u64,
 }
 
 /// Which connector types are registered at start.
@@ -74,11 +76,15 @@ impl Extractions {
         let bytes = reader.parsed(&EXTRACTION_MAX_BYTES, |text| {
             number(text, 1_000, 1_000_000_000_000)
         });
+        let tenant_bytes = reader.parsed(&EXTRACTION_TENANT_BYTES, |text| {
+            number(text, 1_000, 1_000_000_000_000_000)
+        });
         Some(Self {
             retention: retention?,
             timeout: timeout?,
             rows: rows?,
             bytes: bytes?,
+            tenant_bytes: tenant_bytes?,
         })
     }
 }

@@ -302,7 +302,7 @@ variables! {
         .like("12h")
         .default("7d");
     /// How long an extraction may take.
-    EXTRACTION_TIMEOUT = Variable::new("DISCOVERY_EXTRACTION_TIMEOUT", "how long reading one table of an extraction may take")
+    EXTRACTION_TIMEOUT = Variable::new("DISCOVERY_EXTRACTION_TIMEOUT", "how long an attempt at an extraction may take")
         .expects("a duration from a second to a day")
         .like("10m")
         .default("1h");
@@ -314,6 +314,10 @@ variables! {
     EXTRACTION_MAX_BYTES = Variable::new("DISCOVERY_EXTRACTION_MAX_BYTES", "bytes of JSON that an extraction may have")
         .expects("a number from 1000 to 1000000000000")
         .default("4000000000");
+    /// How many bytes of extracted rows a tenant may keep.
+    EXTRACTION_TENANT_BYTES = Variable::new("DISCOVERY_EXTRACTION_TENANT_BYTES", "bytes of JSON that a tenant's extractions may keep before another is refused")
+        .expects("a number from 1000 to 1000000000000000")
+        .default("20000000000");
     /// The browsers' origins.
     CORS_ORIGINS = Variable::new("DISCOVERY_CORS_ORIGINS", "origins of browser callers")
         .expects("a comma list of origins, or `none`")

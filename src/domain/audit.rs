@@ -29,6 +29,8 @@ pub enum AuditAction {
     ExtractionRetried,
     /// Called an extraction off.
     ExtractionCancelled,
+    /// Gave the rows of an extraction up before their time.
+    ExtractionRowsDeleted,
     /// Asked again for what a webhook had asked for.
     DeliveryReplayed,
 }
@@ -51,6 +53,7 @@ impl AuditAction {
             Self::ExtractionRequested => "extraction.requested",
             Self::ExtractionRetried => "extraction.retried",
             Self::ExtractionCancelled => "extraction.cancelled",
+            Self::ExtractionRowsDeleted => "extraction.rows_deleted",
             Self::DeliveryReplayed => "delivery.replayed",
         }
     }

@@ -75,7 +75,7 @@ impl std::str::FromStr for ExtractionStatus {
 
 /// What is asked for of one table.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct TableRequest {
     /// The columns; `None` for all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -85,9 +85,10 @@ pub struct TableRequest {
     pub date_column: Option<String>,
 }
 
-/// What is asked for. This is also how it is stored.
+/// What is asked for. This is also how it is stored; a process of before a member was added reads
+/// past it.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct ExtractionRequest {
     /// The tables, by name.
     pub tables: BTreeMap<String, TableRequest>,
@@ -213,6 +214,8 @@ pub struct Extraction {
     pub next_attempt_at: Option<DateTime<Utc>>,
     /// How far it has come.
     pub progress: ExtractionProgress,
+    /// In how many pieces its rows are kept.
+    pub chunks: u32,
     /// Why its last attempt failed.
     pub failure: Option<PullFailure>,
     /// When it was asked for.

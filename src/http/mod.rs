@@ -138,7 +138,7 @@ fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(extractions::get))
         .routes(routes!(extractions::retry))
         .routes(routes!(extractions::cancel))
-        .routes(routes!(extractions::rows))
+        .routes(routes!(extractions::rows, extractions::delete_rows))
         .routes(routes!(connector_types::list))
         .routes(routes!(
             discovery_connections::create,

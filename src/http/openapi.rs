@@ -241,15 +241,19 @@ problems! {
     PullChangeProblems = [PullNotFound, ConnectionNotFound, Conflict];
     /// Of asking for an extraction.
     ExtractionRequestProblems = [
-        InvalidRequest, InvalidExtraction, ConnectionNotFound, Conflict, SourceUnavailable,
+        InvalidRequest, InvalidExtraction, ConnectionNotFound, Conflict, TooManyRequests, SourceUnavailable,
         BodyTooLarge, UnsupportedMediaType
     ];
     /// Of reading an extraction.
     ExtractionProblems = [ExtractionNotFound];
     /// Of retrying or cancelling an extraction.
     ExtractionChangeProblems = [ExtractionNotFound, ConnectionNotFound, Conflict];
+    /// Of giving the rows of an extraction up.
+    ExtractionRowsDeletionProblems = [ExtractionNotFound, Conflict];
     /// Of taking the rows of an extraction.
-    ExtractionRowsProblems = [InvalidRequest, InvalidExtraction, ExtractionNotFound, Conflict];
+    ExtractionRowsProblems = [
+        InvalidRequest, InvalidExtraction, ExtractionNotFound, Conflict, SourceUnavailable
+    ];
     /// Of replaying a delivery.
     DeliveryProblems = [DeliveryNotFound, ConnectionNotFound, Conflict];
     /// Of minting a token.

@@ -72,6 +72,7 @@ fn api() -> Api {
                     bytes: 0,
                 },
                 retention: Duration::ZERO,
+                tenant_bytes: 0,
             },
             store,
             vault,

@@ -41,6 +41,15 @@ fn from_stored(columns: Value) -> Option<Vec<Column>> {
     Some(stored.into_iter().map(column).collect())
 }
 
+fn table(connection: ConnectionId, name: String, columns: Value) -> Result<Table, StorageError> {
+    let columns = from_stored(columns).ok_or(StorageError::Inconsistent {
+        table: "discovered_tables",
+        column: "columns",
+        id: connection.0,
+    })?;
+    Ok(Table { name, columns })
+}
+
 impl TenantTx {
     /// The tables of a connection, ordered by name byte by byte.
     pub async fn discovered_tables(
@@ -56,17 +65,27 @@ impl TenantTx {
         .fetch_all(&mut *self.tx)
         .await?;
         rows.into_iter()
-            .map(|row| {
-                let columns = from_stored(row.columns).ok_or(StorageError::Inconsistent {
-                    table: "discovered_tables",
-                    column: "columns",
-                    id: connection.0,
-                })?;
-                Ok(Table {
-                    name: row.table_name,
-                    columns,
-                })
-            })
+            .map(|row| table(connection, row.table_name, row.columns))
+            .collect()
+    }
+
+    /// Those tables of a connection that have one of these names.
+    pub async fn discovered_tables_named(
+        &mut self,
+        connection: ConnectionId,
+        names: &[String],
+    ) -> Result<Vec<Table>, StorageError> {
+        let rows = sqlx::query!(
+            "SELECT table_name, columns FROM discovered_tables
+             WHERE tenant_id = $1 AND connection_id = $2 AND table_name = ANY($3)",
+            self.tenant.0,
+            connection.0,
+            names
+        )
+        .fetch_all(&mut *self.tx)
+        .await?;
+        rows.into_iter()
+            .map(|row| table(connection, row.table_name, row.columns))
             .collect()
     }
 

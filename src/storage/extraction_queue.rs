@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{StorageError, SystemTx, extractions::request};
+use super::{StorageError, SystemTx};
 use crate::{
     domain::{
         extraction::ExtractionRequest,
@@ -22,8 +22,9 @@ pub struct ClaimedExtraction {
     pub connection: ConnectionId,
     /// The proof that it is ours.
     pub lease: ExtractionLease,
-    /// What is asked for.
-    pub request: ExtractionRequest,
+    /// What is asked for; `None` if what is stored of it does not read back. The claim holds all
+    /// the same, so that it is ended and holds up nobody else.
+    pub request: Option<ExtractionRequest>,
     /// How often it was begun, this time included.
     pub attempts: u32,
     /// How many of those failed.
@@ -69,20 +70,17 @@ impl SystemTx {
         )
         .fetch_optional(&mut *self.tx)
         .await?;
-        row.map(|row| {
-            Ok(ClaimedExtraction {
-                tenant: TenantId(row.tenant_id),
-                connection: ConnectionId(row.connection_id),
-                lease: ExtractionLease {
-                    extraction: ExtractionId(row.id),
-                    token,
-                },
-                request: request(row.request, row.id)?,
-                attempts: row.attempts.unsigned_abs(),
-                failures: row.failures.unsigned_abs(),
-            })
-        })
-        .transpose()
+        Ok(row.map(|row| ClaimedExtraction {
+            tenant: TenantId(row.tenant_id),
+            connection: ConnectionId(row.connection_id),
+            lease: ExtractionLease {
+                extraction: ExtractionId(row.id),
+                token,
+            },
+            request: serde_json::from_value(row.request).ok(),
+            attempts: row.attempts.unsigned_abs(),
+            failures: row.failures.unsigned_abs(),
+        }))
     }
 
     /// The running extractions whose worker gave no sign of life in time; each is to be ended in

@@ -92,6 +92,7 @@ struct Row {
     due_at: DateTime<Utc>,
     attempts: i32,
     tables: i32,
+    chunks: i32,
     rows: i64,
     bytes: i64,
     error_class: Option<String>,
@@ -112,7 +113,7 @@ fn inconsistent(column: &'static str, id: Uuid) -> StorageError {
 }
 
 /// Reads what was asked for.
-pub(super) fn request(value: Value, id: Uuid) -> Result<ExtractionRequest, StorageError> {
+fn request(value: Value, id: Uuid) -> Result<ExtractionRequest, StorageError> {
     serde_json::from_value(value).map_err(|_| inconsistent("request", id))
 }
 
@@ -137,6 +138,7 @@ impl TryFrom<Row> for Extraction {
                 rows: row.rows.unsigned_abs(),
                 bytes: row.bytes.unsigned_abs(),
             },
+            chunks: row.chunks.unsigned_abs(),
             failure: failure.map(|(class, message)| PullFailure { class, message }),
             created_at: row.created_at,
             updated_at: row.updated_at,
@@ -153,7 +155,7 @@ macro_rules! select {
     ($rest:tt $(, $argument:expr)*) => {
         sqlx::query_as!(
             Row,
-            "SELECT id, connection_id, status, request, due_at, attempts, tables, rows, bytes,
+            "SELECT id, connection_id, status, request, due_at, attempts, tables, chunks, rows, bytes,
                     error_class, error_message, created_at, updated_at, started_at, finished_at,
                     rows_until
              FROM extractions WHERE tenant_id = $1 " + $rest
@@ -218,6 +220,54 @@ impl TenantTx {
             .await?
             .map(TryInto::try_into)
             .transpose()
+    }
+
+    /// Until when the rows of an extraction are kept, which is held against other changes until this
+    /// transaction is over. Reads nothing else, so that an extraction of which something does not
+    /// read back can be cleared away like any other.
+    pub async fn lock_extraction_rows(
+        &mut self,
+        id: ExtractionId,
+    ) -> Result<Option<DateTime<Utc>>, StorageError> {
+        let found = sqlx::query_scalar!(
+            "SELECT rows_until FROM extractions WHERE tenant_id = $1 AND id = $2
+             FOR NO KEY UPDATE",
+            self.tenant.0,
+            id.0
+        )
+        .fetch_optional(&mut *self.tx)
+        .await?;
+        Ok(found.flatten())
+    }
+
+    /// How many bytes of rows the tenant's extractions keep, before sealing.
+    pub async fn kept_extraction_bytes(&mut self) -> Result<u64, StorageError> {
+        let bytes = sqlx::query_scalar!(
+            r#"SELECT coalesce(sum(bytes), 0)::bigint AS "bytes!" FROM extractions
+               WHERE tenant_id = $1 AND rows_until IS NOT NULL"#,
+            self.tenant.0
+        )
+        .fetch_one(&mut *self.tx)
+        .await?;
+        Ok(bytes.unsigned_abs())
+    }
+
+    /// How many pieces of rows an attempt has left.
+    pub async fn count_extraction_chunks(
+        &mut self,
+        id: ExtractionId,
+        attempt: u32,
+    ) -> Result<u64, StorageError> {
+        let count = sqlx::query_scalar!(
+            r#"SELECT count(*) AS "count!" FROM extraction_chunks
+               WHERE tenant_id = $1 AND extraction_id = $2 AND attempt = $3"#,
+            self.tenant.0,
+            id.0,
+            whole(attempt)
+        )
+        .fetch_one(&mut *self.tx)
+        .await?;
+        Ok(count.unsigned_abs())
     }
 
     /// A page of the extractions of a connection, newest first.
@@ -322,6 +372,24 @@ impl TenantTx {
         .execute(&mut *self.tx)
         .await?;
         Ok(done.rows_affected() == 1)
+    }
+
+    /// Lets the rows of an extraction go now, if any are kept.
+    pub async fn release_extraction_rows(
+        &mut self,
+        id: ExtractionId,
+        now: DateTime<Utc>,
+    ) -> Result<(), StorageError> {
+        sqlx::query!(
+            "UPDATE extractions SET rows_until = $3, updated_at = $3
+             WHERE tenant_id = $1 AND id = $2 AND rows_until > $3",
+            self.tenant.0,
+            id.0,
+            now
+        )
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(())
     }
 
     /// Calls off what is asked for of a connection that is deleted, and lets its rows go.

@@ -15,7 +15,8 @@ use crate::{
         ids::{ConnectionId, TenantId},
         table::Table,
     },
-    storage::Seen,
+    storage::{AccessToSource, Seen},
+    vault::WrappedKey,
 };
 
 /// How long a source may take in all: within the ten seconds that are promised there is also the
@@ -35,7 +36,7 @@ const LONGEST_NAME: usize = 1024;
 
 /// What a look found.
 #[derive(Debug)]
-pub(super) enum Look {
+pub(in crate::app) enum Look {
     /// These tables.
     Listed(Vec<Table>),
     /// It lets us in, but its tables could not be listed, for this reason.
@@ -204,21 +205,7 @@ impl App {
         kind: ConnectionKind,
         id: ConnectionId,
     ) -> Result<SourceTest, AppError> {
-        // All that it writes is the count of a minute.
-        let mut tx = self.0.parts.store.begin_forgettable(caller.tenant).await?;
-        let stored = tx
-            .access_to_source(id)
-            .await?
-            .filter(|stored| stored.connection.kind == kind)
-            .ok_or(AppError::ConnectionNotFound)?;
-        if let Err(seconds) = tx.count_test(id, self.0.parts.clock.now()).await? {
-            let wait = Duration::from_secs(seconds.unsigned_abs());
-            return Err(AppError::TestedTooOften(wait));
-        }
-        let key = tx.tenant_key().await?;
-        // Nothing of the database is held while the source thinks.
-        tx.commit().await?;
-
+        let (stored, key) = self.counted_access(caller, kind, id).await?;
         let began = Instant::now();
         let (health, trouble) = match self.open_source(caller.tenant, &stored, key.as_ref())? {
             Ok(opened) => {
@@ -253,6 +240,53 @@ impl App {
             "a connection was tested"
         );
         Ok(SourceTest { healthy, latency })
+    }
+
+    /// Looks at the source of a connection because somebody asks for what it was not known to offer,
+    /// and writes down what was found. This counts as a test of the connection.
+    pub(in crate::app) async fn look_now(
+        &self,
+        caller: &Caller,
+        kind: ConnectionKind,
+        id: ConnectionId,
+    ) -> Result<Look, AppError> {
+        let (stored, key) = self.counted_access(caller, kind, id).await?;
+        let opened = self.open_source(caller.tenant, &stored, key.as_ref())?;
+        let look = self
+            .look(opened.as_ref().map_err(|obstacle| *obstacle))
+            .await;
+        if let Err(error) = self
+            .record_look(caller.tenant, id, stored.connection.version, &look)
+            .await
+        {
+            // What the source said is known all the same.
+            tracing::warn!(%error, connection.id = %id, "what a look found could not be written");
+        }
+        Ok(look)
+    }
+
+    /// What it takes to reach a source, unless it was tested as often as it may be.
+    async fn counted_access(
+        &self,
+        caller: &Caller,
+        kind: ConnectionKind,
+        id: ConnectionId,
+    ) -> Result<(AccessToSource, Option<WrappedKey>), AppError> {
+        // All that it writes is the count of a minute.
+        let mut tx = self.0.parts.store.begin_forgettable(caller.tenant).await?;
+        let stored = tx
+            .access_to_source(id)
+            .await?
+            .filter(|stored| stored.connection.kind == kind)
+            .ok_or(AppError::ConnectionNotFound)?;
+        if let Err(seconds) = tx.count_test(id, self.0.parts.clock.now()).await? {
+            let wait = Duration::from_secs(seconds.unsigned_abs());
+            return Err(AppError::TestedTooOften(wait));
+        }
+        let key = tx.tenant_key().await?;
+        // Nothing of the database is held while the source thinks.
+        tx.commit().await?;
+        Ok((stored, key))
     }
 
     async fn record_test(

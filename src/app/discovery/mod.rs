@@ -10,6 +10,7 @@ mod sources;
 
 use chrono::{DateTime, Utc};
 
+pub(super) use self::looks::Look;
 pub use self::{
     databases::{DatabaseChange, NewDatabase, Nullable},
     looks::SourceTest,

@@ -33,7 +33,7 @@ use crate::{
         fields::Fields,
         openapi::{
             ConnectionListProblems, ExtractionChangeProblems, ExtractionProblems,
-            ExtractionRequestProblems, ExtractionRowsProblems,
+            ExtractionRequestProblems, ExtractionRowsDeletionProblems, ExtractionRowsProblems,
         },
         page::{Paging, Scope, list_response},
         parts::{Id, Query},
@@ -440,6 +440,28 @@ pub(in crate::http) async fn rows(
         }
     })
     .await
+}
+
+/// Delete extraction rows
+///
+/// Gives the rows of an extraction that is over up before their time. They can't be taken from now
+/// on; the extraction itself stays.
+#[utoipa::path(
+    delete,
+    path = "/v1/discovery/extractions/{id}/rows",
+    operation_id = "deleteExtractionRows",
+    tag = "Discovery",
+    security(("BearerAuth" = [])),
+    params(("id" = String, Path, description = "Extraction id")),
+    responses((status = 204, description = "No Content"), ExtractionRowsDeletionProblems)
+)]
+pub(in crate::http) async fn delete_rows(
+    State(api): State<Api>,
+    Writer(caller): Writer,
+    Id(id): Id<ExtractionId>,
+) -> Result<StatusCode, Problem> {
+    api.app().delete_extraction_rows(&caller, id).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Each line with the table that it is of.

@@ -497,3 +497,152 @@ async fn so_many_may_wait_and_one_of_a_connection_runs() {
     let rest = house.get(&format!("{path}?limit=15&cursor={next}")).await;
     assert_eq!(rest["items"].as_array().unwrap().len(), 5);
 }
+
+#[tokio::test]
+async fn one_that_does_not_read_back_fails_alone_and_holds_up_nobody() {
+    let house = House::build().await;
+    let bad = house.start(&sales()).await;
+    house
+        .app
+        .execute("UPDATE extractions SET request = '{}'")
+        .await;
+    house
+        .sources
+        .yields(HOST, "sales", &[Ok(&[json!({"id": 1})])]);
+    let good = house.start(&sales()).await;
+    assert_eq!(house.work().await, 2);
+    assert_eq!(house.get(&good).await["status"], "COMPLETE");
+    let id = bad.rsplit('/').next().unwrap();
+    let class: Vec<String> = house
+        .app
+        .column(&format!(
+            "SELECT status || ' ' || error_class FROM extractions WHERE id = '{id}'"
+        ))
+        .await;
+    assert_eq!(class, ["FAILED internal"]);
+    house.app.clock.advance(TimeDelta::days(8));
+    assert_eq!(house.app.app().prune_extractions().await.unwrap(), 2);
+    assert_eq!(house.chunks().await, 0);
+}
+
+#[tokio::test]
+async fn an_attempt_has_one_time_for_all_its_tables() {
+    let house = House::build().await;
+    house
+        .start(&json!({"tables": {"sales": {}, "shops": {}}}))
+        .await;
+    house.work().await;
+    let totals = house.sources.totals();
+    assert_eq!(totals.len(), 2);
+    assert!(totals[1] < totals[0], "{totals:?}");
+}
+
+#[tokio::test]
+async fn rows_that_are_not_all_there_are_not_answered() {
+    for tampering in [
+        "DELETE FROM extraction_chunks WHERE position = 1",
+        "DELETE FROM extraction_chunks WHERE position = 0",
+        "UPDATE extraction_chunks SET table_name = 'shops'",
+    ] {
+        let house = House::build().await;
+        let (first, second) = ([json!({"id": 1})], [json!({"id": 2})]);
+        house
+            .sources
+            .yields(HOST, "sales", &[Ok(&first), Ok(&second)]);
+        let path = house
+            .start(&json!({"tables": {"sales": {}, "shops": {}}}))
+            .await;
+        house.work().await;
+        assert_eq!(house.rows(&format!("{path}/rows")).await.len(), 2);
+        house.app.execute(tampering).await;
+        for table in ["", "?table=shops"] {
+            let answer = house.client.get(&format!("{path}/rows{table}")).await;
+            answer.expect_problem(500, "MTCH-0002");
+        }
+    }
+}
+
+#[tokio::test]
+async fn rows_whose_data_key_is_destroyed_are_not_available() {
+    let house = House::build().await;
+    house
+        .sources
+        .yields(HOST, "sales", &[Ok(&[json!({"id": 1})])]);
+    let path = house.start(&sales()).await;
+    house.work().await;
+    house.app.execute("DELETE FROM tenant_keys").await;
+    let answer = house.client.get(&format!("{path}/rows")).await;
+    answer.expect_problem(503, "MTCH-0203");
+}
+
+#[tokio::test]
+async fn a_tenant_that_keeps_too_much_has_to_wait() {
+    let house = House::build().await;
+    let done = house.start(&sales()).await;
+    house.work().await;
+    let ours = "UPDATE extractions SET bytes = ";
+    house.app.execute(&format!("{ours} 19999999999")).await;
+    house.start(&sales()).await;
+    house
+        .app
+        .execute(&format!("{ours} 20000000000 WHERE status = 'COMPLETE'"))
+        .await;
+    let path = format!("{}/extractions", house.connection);
+    house
+        .client
+        .post(&path, &sales())
+        .await
+        .expect_problem(409, "MTCH-0007");
+    house
+        .client
+        .delete(&format!("{done}/rows"))
+        .await
+        .expect(204);
+    house
+        .client
+        .get(&format!("{done}/rows"))
+        .await
+        .expect_problem(409, "MTCH-0007");
+    assert_eq!(house.app.app().prune_extractions().await.unwrap(), 1);
+    assert_eq!(house.chunks().await, 0);
+    house
+        .client
+        .delete(&format!("{done}/rows"))
+        .await
+        .expect(204);
+    let waiting = house.start(&sales()).await;
+    house
+        .client
+        .delete(&format!("{waiting}/rows"))
+        .await
+        .expect_problem(409, "MTCH-0007");
+}
+
+#[tokio::test]
+async fn looking_for_what_is_not_known_is_written_down_and_counts_as_a_test() {
+    let house = House::build().await;
+    let path = format!("{}/extractions", house.connection);
+    let fresh = json!({"tables": {"fresh": {}}});
+    house.sources.fails(HOST, ConnectorError::Unreachable);
+    house
+        .client
+        .post(&path, &fresh)
+        .await
+        .expect_problem(503, "MTCH-0203");
+    assert_eq!(house.get(&house.connection).await["status"], "UNREACHABLE");
+    house
+        .sources
+        .offers(HOST, vec![table("fresh", &[("id", "int", false)])]);
+    house.client.post(&path, &fresh).await.expect(201);
+    let schema = house.get(&format!("{}/schema", house.connection)).await;
+    assert_eq!(schema["tables"][0]["name"], "fresh", "{schema:#}");
+    let none = json!({"tables": {"none": {}}});
+    for _ in 2..10 {
+        let answer = house.client.post(&path, &none).await;
+        answer.expect_problem(400, "MTCH-0204");
+    }
+    let answer = house.client.post(&path, &none).await;
+    assert_eq!(answer.status, 429);
+    // What is known needs no look.
+    house.client.post(&path, &fresh).await.expect(201);
+}

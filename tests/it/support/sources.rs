@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
 };
 
 use futures_util::{StreamExt as _, future::BoxFuture};
@@ -49,6 +50,8 @@ struct Inner {
     rows: Mutex<HashMap<(String, String), Coming>>,
     /// What was read so far.
     reads: Mutex<Vec<TableRead>>,
+    /// How long each of those might take.
+    totals: Mutex<Vec<Duration>>,
     /// Who logged in last, as `user` or `user:password`.
     logins: Mutex<Vec<String>>,
 }
@@ -122,6 +125,11 @@ impl Sources {
     /// What was read so far.
     pub(crate) fn reads(&self) -> Vec<TableRead> {
         lock(&self.0.reads).clone()
+    }
+
+    /// How long each of those reads might take.
+    pub(crate) fn totals(&self) -> Vec<Duration> {
+        lock(&self.0.totals).clone()
     }
 
     /// From now on the sources of a host don't answer until they are let go.
@@ -245,11 +253,12 @@ impl Connector for Scripted {
         Box::pin(self.sources.ask(source))
     }
 
-    fn read(&self, source: Source, read: TableRead, _: Limits) -> Batches {
+    fn read(&self, source: Source, read: TableRead, limits: Limits) -> Batches {
         let sources = self.sources.clone();
         Box::pin(
             futures_util::stream::once(async move {
                 lock(&sources.0.reads).push(read.clone());
+                lock(&sources.0.totals).push(limits.total);
                 let asked = sources.ask(&source).await.map(drop);
                 let (host, table) = (host(&source), read.table);
                 let batches = lock(&sources.0.rows).get(&(host, table)).cloned();

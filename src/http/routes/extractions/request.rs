@@ -120,6 +120,7 @@ fn read_tables(fields: &mut Fields, dated: bool) -> BTreeMap<String, TableReques
     }
     for (name, value) in entries {
         let place = format!("tables.{name}");
+        refuse_nul(fields, &place, [name.as_str()]);
         let Value::Object(mut members) = value else {
             fault(
                 fields,
@@ -139,6 +140,8 @@ fn read_tables(fields: &mut Fields, dated: bool) -> BTreeMap<String, TableReques
                 None
             }
         };
+        let columns_of_it = columns.iter().flatten().chain(&date_column);
+        refuse_nul(fields, &place, columns_of_it.map(String::as_str));
         if dated && date_column.is_none() {
             fields.fault_of(
                 Code::InvalidExtraction,
@@ -219,6 +222,8 @@ fn read_filters(fields: &mut Fields) -> BTreeMap<String, String> {
                 );
             }
             for (column, value) in entries {
+                let texts = [column.as_str()].into_iter().chain(value.as_str());
+                refuse_nul(fields, &format!("filters.equals.{column}"), texts);
                 match value {
                     Value::String(text) => {
                         equals.insert(column, text);
@@ -244,6 +249,18 @@ fn read_filters(fields: &mut Fields) -> BTreeMap<String, String> {
     equals
 }
 
+/// No source has a name or a text with a NUL in it that could be asked for, and none can be stored.
+fn refuse_nul<'a>(fields: &mut Fields, place: &str, texts: impl IntoIterator<Item = &'a str>) {
+    if texts.into_iter().any(|text| text.contains('\0')) {
+        fields.fault_of(
+            Code::InvalidExtraction,
+            place,
+            "has a NUL character in it; leave it out",
+            None,
+        );
+    }
+}
+
 fn fault(fields: &mut Fields, place: &str, message: &str) {
     fields.fault_of(Code::InvalidRequest, place, message, None);
 }
@@ -262,14 +279,20 @@ impl From<ExtractionRefusal> for Problem {
             ExtractionRefusal::Over => {
                 conflict("The extraction is over; only one that waits or runs can be cancelled.")
             }
+            ExtractionRefusal::StillLive => conflict(
+                "The extraction waits or runs; cancel it, and what it has read is cleared away.",
+            ),
             ExtractionRefusal::NotComplete => conflict(
                 "The extraction is not complete, so its rows can't be taken; read its status.",
             ),
             ExtractionRefusal::RowsGone => conflict(
-                "The extraction's rows were kept long enough and are gone; start another one.",
+                "The extraction's rows were kept long enough or were deleted, and are gone; start another one.",
             ),
             ExtractionRefusal::TooMany => conflict(
                 "As many extractions of this connection wait as may; wait for one to end, or cancel one.",
+            ),
+            ExtractionRefusal::TooMuchKept => conflict(
+                "The tenant's extractions keep as many bytes of rows as may be kept; delete the rows of one that you have taken, or wait until they are cleared away.",
             ),
             ExtractionRefusal::NotInSource(missing) => not_in_source(&missing),
             ExtractionRefusal::SourceUnreachable(cause) => Self {
@@ -378,6 +401,11 @@ mod tests {
             r#"{"tables": {}}"#,
             r#"{"tables": {"a": {}}, "startDate": "2026-01-01"}"#,
             r#"{"tables": {"a": {"dateColumn": "d"}}, "startDate": "2026-02-01", "endDate": "2026-01-01"}"#,
+            r#"{"tables": {"a\u0000": {}}}"#,
+            r#"{"tables": {"a": {"columns": ["b\u0000"]}}}"#,
+            r#"{"tables": {"a": {"dateColumn": "\u0000"}}}"#,
+            r#"{"tables": {"a": {}}, "filters": {"equals": {"c\u0000": "1"}}}"#,
+            r#"{"tables": {"a": {}}, "filters": {"equals": {"c": "1\u00002"}}}"#,
         ] {
             assert_eq!(
                 read(text).unwrap_err().code,
