@@ -10,11 +10,8 @@
 mod support;
 
 use std::{
-    convert::Infallible,
     fs,
-    io::{self, Write as _},
-    net::Ipv4Addr,
-    path::PathBuf,
+    io::Write as _,
     process::{ExitCode, Stdio},
     time::{Duration, Instant},
 };
@@ -30,16 +27,12 @@ use matcher_discovery::{
     },
 };
 use sqlx::{Connection as _, Executor as _, PgConnection, postgres::PgConnectOptions};
-use tokio::{
-    io::copy_bidirectional_with_sizes,
-    net::{TcpListener, UnixStream},
-    process::Command,
-    task::JoinSet,
-};
+use tokio::process::Command;
 
 use support::{
     Failure,
     machine::{self, OthersAtWork},
+    relay,
     server::Server,
 };
 
@@ -109,7 +102,7 @@ async fn measure_all(server: &Server) -> Result<(), Failure> {
     }
     owner.close().await?;
 
-    let port = pass_on(&options)?;
+    let port = relay::pass_on(&options)?;
     let sync = machine::time_of_a_sync(&std::env::temp_dir())?;
     say(&format!(
         "{}; a sync of 8 KiB takes {} us\n\nwhat        rows/s   others   growth KiB",
@@ -242,37 +235,6 @@ fn memory(what: &str) -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(what))?;
     line.trim().strip_suffix(" kB")?.parse().ok()
-}
-
-/// A port of the loopback that leads to the server's socket, in a thread of its own, to the end of
-/// this process.
-fn pass_on(options: &PgConnectOptions) -> Result<u16, Failure> {
-    let directory: PathBuf = options
-        .get_socket()
-        .ok_or("the server has no socket")?
-        .into();
-    let socket = directory.join(format!(".s.PGSQL.{}", options.get_port()));
-    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    listener.set_nonblocking(true)?;
-    let port = listener.local_addr()?.port();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    std::thread::spawn(move || runtime.block_on(relay(listener, socket)));
-    Ok(port)
-}
-
-async fn relay(listener: std::net::TcpListener, socket: PathBuf) -> io::Result<Infallible> {
-    const BUFFER: usize = 64 * 1024;
-    let listener = TcpListener::from_std(listener)?;
-    let mut open = JoinSet::new();
-    loop {
-        let (mut client, _) = listener.accept().await?;
-        let mut server = UnixStream::connect(&socket).await?;
-        open.spawn(async move {
-            copy_bidirectional_with_sizes(&mut client, &mut server, BUFFER, BUFFER).await
-        });
-    }
 }
 
 fn say(text: &str) -> Result<(), Failure> {

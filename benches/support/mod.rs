@@ -11,6 +11,7 @@ pub(crate) mod memory;
 pub(crate) mod pieces;
 pub(crate) mod posts;
 pub(crate) mod processes;
+pub(crate) mod relay;
 pub(crate) mod server;
 pub(crate) mod usage;
 pub(crate) mod vendor;
