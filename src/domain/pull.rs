@@ -508,8 +508,10 @@ pub fn plan(input: &PlanInput<'_>) -> Vec<Step> {
         asked_at,
         ..
     } = *input;
+    let (named, too_many) = by_name(input);
     let Some(watermark) = cursor.watermark else {
-        return vec![Step::Full];
+        // A first attempt that was cut short may have stored what has changed or gone since.
+        return named.into_iter().chain([Step::Full]).collect();
     };
     let overlapped = watermark - OVERLAP;
     let done = |at: Option<DateTime<Utc>>| at.is_some_and(|at| at >= asked_at);
@@ -529,20 +531,11 @@ pub fn plan(input: &PlanInput<'_>) -> Vec<Step> {
         // What Belvo finds by that filter is not promised.
         window |= input.vendor == Vendor::Belvo;
     }
-    let mut named = hints.named_in(input.account);
-    if named.len() > most_by_name(input.vendor) {
-        // They may be of any day. What was read whole since they were named is read with them, or a
-        // pull that takes several attempts would begin again after each.
-        let read = cursor.full_at.zip(hints.named_at);
-        full |= read.is_none_or(|(full_at, named_at)| full_at < named_at);
-        named.clear();
-    }
-    for name in hints.named_anywhere(input.vendor) {
-        named.remove(&name);
-    }
-    if !named.is_empty() {
-        steps.push(Step::Named(named.into_iter().collect()));
-    }
+    // They may be of any day. What was read whole since they were named is read with them, or a pull
+    // that takes several attempts would begin again after each.
+    let read = cursor.full_at.zip(hints.named_at);
+    full |= too_many && read.is_none_or(|(full_at, named_at)| full_at < named_at);
+    steps.extend(named);
     let backfilled = |from, to| {
         let covers = |one: Backfill| one.from <= from && to <= one.to && done(Some(one.at));
         cursor.backfill.is_some_and(covers)
@@ -559,6 +552,19 @@ pub fn plan(input: &PlanInput<'_>) -> Vec<Step> {
         steps.push(Step::Window { from, to });
     }
     steps
+}
+
+/// What reads the rows of the account that events name, and whether they are too many for that.
+fn by_name(input: &PlanInput<'_>) -> (Option<Step>, bool) {
+    let mut named = input.hints.named_in(input.account);
+    if named.len() > most_by_name(input.vendor) {
+        return (None, true);
+    }
+    for name in input.hints.named_anywhere(input.vendor) {
+        named.remove(&name);
+    }
+    let step = (!named.is_empty()).then(|| Step::Named(named.into_iter().collect()));
+    (step, false)
 }
 
 /// Whether it is time again. Each connection has its own moment within the last tenth of the

@@ -75,6 +75,18 @@ fn an_account_that_was_never_read_is_read_whole() {
 }
 
 #[test]
+fn what_events_name_is_read_by_name_even_if_the_account_was_never_read_to_its_end() {
+    let hints = hints([Hint::Deleted {
+        account: None,
+        ids: vec!["gone".to_owned()],
+    }]);
+    assert_eq!(
+        plan(&input(&hints, Cursor::default())),
+        [Step::Named(vec!["gone".to_owned()]), Step::Full]
+    );
+}
+
+#[test]
 fn new_rows_are_read_from_before_the_watermark_or_from_what_was_told() {
     let told = |since: &str| {
         hints([Hint::Created {

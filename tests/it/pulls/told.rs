@@ -219,3 +219,18 @@ async fn the_next_pull_makes_up_for_one_that_failed_unless_it_was_called_off() {
         assert_eq!(read[0] > 0, !called_off, "{first}");
     }
 }
+
+#[tokio::test]
+async fn a_row_that_goes_while_the_first_pull_is_cut_short_is_not_kept() {
+    let house = House::build().await;
+    // As an attempt leaves it that stored pages and never came to the end.
+    house.app.execute("DELETE FROM cursors").await;
+    for scenario in ["edit-amount", "delete-row"] {
+        house.app.clock.advance(TimeDelta::minutes(7));
+        for event in house.happens("pluggy", scenario, &json!({})).await {
+            house.deliver("pluggy", &event).await;
+        }
+    }
+    assert_eq!(house.work().await, 1);
+    house.expect_truth("pluggy", "a first pull").await;
+}
