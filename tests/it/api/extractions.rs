@@ -635,7 +635,7 @@ async fn looking_for_what_is_not_known_is_written_down_and_counts_as_a_test() {
         .offers(HOST, vec![table("fresh", &[("id", "int", false)])]);
     house.client.post(&path, &fresh).await.expect(201);
     let schema = house.get(&format!("{}/schema", house.connection)).await;
-    assert_eq!(schema["tables"][0]["name"], "fresh", "{schema:#}");
+    assert_eq!(schema["tables"][0]["tableName"], "fresh", "{schema:#}");
     let none = json!({"tables": {"none": {}}});
     for _ in 2..10 {
         let answer = house.client.post(&path, &none).await;
