@@ -49,7 +49,7 @@ const VENDORS: [&str; 2] = ["pluggy", "belvo"];
 /// A bound on waiting for what is sure to happen; met only when it does not.
 const PATIENCE: Duration = Duration::from_mins(3);
 /// How often it is looked whether it has.
-const GLANCE: Duration = Duration::from_millis(40);
+const GLANCE: Duration = Duration::from_millis(80);
 
 /// Where a vendor's rows go.
 struct Endpoint {

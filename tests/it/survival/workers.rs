@@ -32,7 +32,7 @@ async fn of_two_workers_that_race_for_a_pull_one_runs_it() {
     house
         .until("both first pulls are told of", async || over() == 2)
         .await;
-    for round in 1..=10 {
+    for round in 1..=6 {
         let last = house.last_call().await;
         let mut new = Vec::new();
         for vendor in VENDORS {
@@ -91,7 +91,7 @@ async fn a_worker_that_was_paused_past_its_lease_comes_back_and_writes_nothing()
     let database = migrated().await;
     let house = House::build(database.url(), database.admin_options()).await;
     // Whether it is paused with an account, with a page, or further on.
-    for moment in 1..=4 {
+    for moment in 1..=3 {
         let (paused, running) = pause_at_work(&house, moment).await;
         // What the paused one has read is no longer what the vendor has.
         for vendor in VENDORS {
