@@ -197,6 +197,31 @@ const CASES: &[Case] = &[
         &[("two words", "is not a host name")],
     ),
     (
+        "DISCOVERY_EXTRACTION_RETENTION",
+        &["7d", "1m", "365d"],
+        &[("59s", "not a duration"), ("a week", "not a duration")],
+    ),
+    (
+        "DISCOVERY_EXTRACTION_TIMEOUT",
+        &["1h", "1s", "1day"],
+        &[("0s", "not a duration"), ("25h", "not a duration")],
+    ),
+    (
+        "DISCOVERY_EXTRACTION_MAX_ROWS",
+        &["1", "1000000000"],
+        &[("0", "not a number"), ("many", "not a number")],
+    ),
+    (
+        "DISCOVERY_EXTRACTION_MAX_BYTES",
+        &["1000", "1000000000000"],
+        &[("999", "not a number"), ("4GB", "not a number")],
+    ),
+    (
+        "DISCOVERY_EXTRACTION_TENANT_BYTES",
+        &["1000", "1000000000000000"],
+        &[("999", "not a number"), ("-1", "not a number")],
+    ),
+    (
         "DISCOVERY_CORS_ORIGINS",
         &["none", "https://a.example,http://localhost:3000"],
         &[
