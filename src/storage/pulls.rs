@@ -178,8 +178,8 @@ impl TenantTx {
         let id = sqlx::query_scalar!(
             "INSERT INTO pulls AS p
                  (tenant_id, id, connection_id, state, reason, window_from, window_to, demand,
-                  priority, due_at, asked_at, created_at)
-             VALUES ($1, $2, $3, 'queued', $4, $5, $6, $7, $8, $9, $9, $9)
+                  priority, due_at, hints_since, asked_at, created_at)
+             VALUES ($1, $2, $3, 'queued', $4, $5, $6, $7, $8, $9, $9, $9, $9)
              ON CONFLICT (tenant_id, connection_id) WHERE state IN ('queued', 'retrying')
              DO UPDATE SET
                  demand = greatest(p.demand, excluded.demand),
@@ -379,7 +379,9 @@ impl TenantTx {
         let pulls: Vec<Uuid> = pulls.iter().map(|pull| pull.0).collect();
         let rows = sqlx::query!(
             "SELECT hint, hint_account, hint_since, hint_ids, received_at FROM deliveries
-             WHERE tenant_id = $1 AND connection_id = $2 AND pull_id = ANY($3)",
+             WHERE tenant_id = $1 AND connection_id = $2 AND pull_id = ANY($3)
+               AND received_at >= (SELECT min(hints_since) FROM pulls
+                                   WHERE tenant_id = $1 AND id = ANY($3))",
             self.tenant.0,
             connection.0,
             &pulls
@@ -515,6 +517,7 @@ impl TenantTx {
                  window_from = least(w.window_from, p.window_from),
                  window_to = greatest(w.window_to, p.window_to),
                  asked_at = greatest(w.asked_at, p.asked_at),
+                 hints_since = least(w.hints_since, p.hints_since),
                  attempts = greatest(w.attempts, $5),
                  due_at = greatest(w.due_at, $4)
              FROM pulls p
@@ -536,7 +539,8 @@ impl TenantTx {
         };
         sqlx::query!(
             "UPDATE deliveries SET pull_id = $4
-             WHERE tenant_id = $1 AND connection_id = $2 AND pull_id = $3",
+             WHERE tenant_id = $1 AND connection_id = $2 AND pull_id = $3
+               AND received_at >= (SELECT hints_since FROM pulls WHERE tenant_id = $1 AND id = $3)",
             self.tenant.0,
             connection.0,
             pull.0,

@@ -82,6 +82,7 @@ pub(super) async fn write(
                ) AS t CROSS JOIN LATERAL (
                    SELECT tenant_id, connection_id, id,
                           state = 'queued' AND due_at > t.received_at
+                              OR hints_since > t.received_at
                               OR priority > $16::smallint
                               OR coalesce(asked_at < t.asked_at, false) AS grows
                    FROM pulls
@@ -108,21 +109,20 @@ pub(super) async fn write(
            ),
            made AS (
                INSERT INTO pulls AS p
-                   (tenant_id, id, connection_id, state, reason, priority, due_at, created_at,
-                    asked_at)
-               SELECT DISTINCT ON (tenant_id, connection_id)
-                      tenant_id, pull_id, connection_id, 'queued', 'webhook', $16::smallint,
-                      received_at, received_at,
-                      CASE WHEN bool_or(hint IN ('full', 'window'))
-                                OVER (PARTITION BY tenant_id, connection_id)
-                           THEN received_at ELSE 'epoch' END
+                   (tenant_id, id, connection_id, state, reason, priority, due_at, hints_since,
+                    created_at, asked_at)
+               SELECT tenant_id, (array_agg(pull_id))[1], connection_id, 'queued', 'webhook',
+                      $16::smallint, min(received_at), min(received_at), min(received_at),
+                      coalesce(max(received_at) FILTER (WHERE hint IN ('full', 'window')), 'epoch')
                FROM fresh WHERE outcome = 'queued' AND joined IS NULL
+               GROUP BY tenant_id, connection_id
                ORDER BY tenant_id, connection_id
                ON CONFLICT (tenant_id, connection_id) WHERE state IN ('queued', 'retrying')
                DO UPDATE SET
                    -- A pull that failed waits as long as it was told to, whatever comes in.
                    due_at = CASE p.state WHEN 'queued' THEN least(p.due_at, excluded.due_at)
                                          ELSE p.due_at END,
+                   hints_since = least(p.hints_since, excluded.hints_since),
                    priority = least(p.priority, excluded.priority),
                    asked_at = greatest(p.asked_at, excluded.asked_at)
                RETURNING p.tenant_id, p.connection_id, p.id
@@ -150,7 +150,11 @@ pub(super) async fn write(
                -- Unless another process has just done the same: then both found one pull.
                WHERE excluded.key_expires
                  AND CASE excluded.outcome
-                         WHEN 'queued' THEN d.pull_id IS DISTINCT FROM excluded.pull_id
+                         WHEN 'queued' THEN d.pull_id IS DISTINCT FROM excluded.pull_id OR (
+                             -- An attempt of it has read, and it is to read once more.
+                             SELECT k.state FROM pulls k
+                             WHERE k.tenant_id = d.tenant_id AND k.id = d.pull_id
+                         ) = 'retrying'
                          ELSE d.received_at <= excluded.received_at - interval '1 hour' END
                RETURNING d.id
            ),
