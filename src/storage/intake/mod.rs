@@ -24,6 +24,9 @@ use crate::{domain::delivery::NewDelivery, shutdown::Shutdown, telemetry};
 
 /// The most deliveries of one batch: more than ever wait at once on a machine that keeps up.
 const MOST: usize = 256;
+/// The most bytes of bodies in one statement, unless a single one is larger: a statement has to be
+/// through in a time that a vendor waits.
+const MOST_BYTES_AT_ONCE: usize = 4 * 1024 * 1024;
 /// The most deliveries that may wait.
 const MOST_WAITING: usize = 4096;
 /// The most bytes of their bodies, since 4096 of the largest would be all there is of memory.
@@ -166,6 +169,24 @@ impl Part {
         Self { rows, set_aside }
     }
 
+    /// As few as can be of those that one statement may carry, the first to be written last in the list.
+    fn several(batch: Vec<Waiting>) -> Vec<Self> {
+        let mut parts = Vec::new();
+        let (mut rows, mut bytes) = (Vec::with_capacity(batch.len()), 0);
+        for one in batch {
+            let more = one.delivery.body.len();
+            if bytes + more > MOST_BYTES_AT_ONCE && !rows.is_empty() {
+                parts.push(Self::new(std::mem::take(&mut rows)));
+                bytes = 0;
+            }
+            bytes += more;
+            rows.push(one);
+        }
+        parts.push(Self::new(rows));
+        parts.reverse();
+        parts
+    }
+
     /// Two that are half as large; of one that can't be parted nothing is left but the answer.
     fn halve_or_refuse(mut self, error: &sqlx::Error) -> Vec<Self> {
         if self.rows.len() < 2 {
@@ -216,7 +237,7 @@ impl Writer {
     /// lock is waited for, and so does trying those once more, after the others; no more, however many
     /// are held.
     async fn write(&mut self, batch: Vec<Waiting>) {
-        let mut parts = vec![Part::new(batch)];
+        let mut parts = Part::several(batch);
         while let Some(mut part) = parts.pop() {
             // Whoever has given up was told that it is not safe, and will send it again.
             part.rows.retain(|one| !one.answer.is_closed());

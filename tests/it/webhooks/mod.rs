@@ -1,5 +1,6 @@
 //! Webhooks in: the gates, the inbox behind them, and what happens when the inbox can't be written.
 
+mod batches;
 mod gates;
 mod inbox;
 mod trouble;

@@ -88,7 +88,7 @@ async fn when_the_commit_fails_nothing_is_acknowledged() {
 }
 
 /// A delivery for a connection, as the gates would let it through.
-fn delivery(app: &TestApp, connection: ConnectionId, key: &str) -> NewDelivery {
+pub(super) fn delivery(app: &TestApp, connection: ConnectionId, key: &str) -> NewDelivery {
     NewDelivery {
         tenant: app.tenant,
         id: DeliveryId::of(connection, key),
@@ -105,7 +105,7 @@ fn delivery(app: &TestApp, connection: ConnectionId, key: &str) -> NewDelivery {
     }
 }
 
-async fn connection(app: &TestApp, name: &str) -> ConnectionId {
+pub(super) async fn connection(app: &TestApp, name: &str) -> ConnectionId {
     let endpoint = Endpoint::create(app, &app.client(), "pluggy", name).await;
     let id = endpoint.connection.rsplit('/').next().unwrap();
     id.parse().unwrap()
