@@ -30,11 +30,12 @@ use support::{
     server::Server,
 };
 
-const CONNECTIONS: u32 = 1_000;
-const ROWS: u32 = 1_000;
+/// Of one connection, whose rows are merged out of those of each account.
+const ACCOUNTS: u32 = 500;
+const ROWS: u32 = 2_000;
 /// The memory that an answer may add, in kilobytes.
 const TARGET: u64 = 64 * 1024;
-const LIST: &str = "/v1/discovery/transactions";
+const OF_TENANT: &str = "/v1/discovery/transactions";
 
 fn main() -> ExitCode {
     // What runs everything once, as `cargo test --all-targets` does, can't want this.
@@ -67,12 +68,19 @@ async fn measure_all(server: &Server) -> Result<(), Failure> {
     let mut database = Database::open(server).await?;
     let filling = Filling {
         tenant: &server.ready.tenant,
-        connections: CONNECTIONS,
+        connections: 1,
+        accounts: ACCOUNTS,
         rows: ROWS,
+        webhooks: 0,
     };
     fill(&mut database, &[filling]).await?;
+    let connection: String = database.ask("SELECT id::text FROM connections").await?;
+    let of_connection = format!("/v1/discovery/aggregator-connections/{connection}/transactions");
     // What the server needs for any answer at all it has by then.
-    let pages = Load::new(server.api, vec![vec![list(server, "application/json")?]]);
+    let pages = Load::new(
+        server.api,
+        vec![vec![list(server, OF_TENANT, "application/json")?]],
+    );
     let warm_up = Until {
         operations: 500,
         elapsed: Duration::from_secs(5),
@@ -80,7 +88,7 @@ async fn measure_all(server: &Server) -> Result<(), Failure> {
     pages.run(16, warm_up).await?;
 
     say(&format!(
-        "{}\n\n{:<22} {:>10} {:>8} {:>8} {:>10} {:>12} {:>10} {:>8} {:>7}",
+        "{}\n\n{:<28} {:>10} {:>8} {:>8} {:>10} {:>12} {:>10} {:>8} {:>7}",
         database::headline(server).await?,
         "what",
         "rows",
@@ -93,8 +101,15 @@ async fn measure_all(server: &Server) -> Result<(), Failure> {
         "others"
     ))?;
     let mut most = 0;
-    for media_type in ["application/x-ndjson", "text/csv"] {
-        most = most.max(measure(server, media_type).await?);
+    for (whose, path) in [("tenant", OF_TENANT), ("connection", &of_connection)] {
+        for (what, media_type) in [
+            ("list of lines", "application/x-ndjson"),
+            ("table", "text/csv"),
+        ] {
+            let step = list(server, path, media_type)?;
+            let added = measure(server, &format!("{whose}'s, as a {what}"), &step).await?;
+            most = most.max(added);
+        }
     }
     say(&format!(
         "\nthe most that was added, to stay under {} MB: {} MB ({})",
@@ -104,22 +119,21 @@ async fn measure_all(server: &Server) -> Result<(), Failure> {
     ))
 }
 
-fn list(server: &Server, accept: &str) -> Result<Step, Failure> {
+fn list(server: &Server, path: &str, accept: &str) -> Result<Step, Failure> {
     let token = format!("Bearer {}", server.ready.token);
-    Step::get(LIST)
+    Step::get(path)
         .header(header::AUTHORIZATION, &token)?
         .header(header::ACCEPT, accept)
 }
 
 /// Reads all rows in one answer; answers how much memory that added.
-async fn measure(server: &Server, media_type: &str) -> Result<u64, Failure> {
+async fn measure(server: &Server, what: &str, step: &Step) -> Result<u64, Failure> {
     let id = server.id().ok_or("the server has ended")?;
     let mut line = Line::open(server.api).await?;
-    let step = list(server, media_type)?;
     let held = memory::held(id)?;
     let (cpu, others, begin) = (CpuTimes::now(), OthersAtWork::begin(), Instant::now());
     let mut lines = 0;
-    line.ask_for_pieces(&step, |piece| {
+    line.ask_for_pieces(step, |piece| {
         lines += piece.split(|byte| *byte == b'\n').count() - 1;
     })
     .await?;
@@ -129,7 +143,7 @@ async fn measure(server: &Server, media_type: &str) -> Result<u64, Failure> {
         .zip(cpu)
         .map(|(after, before)| after.since(before));
     let added = memory::peak(id)?.saturating_sub(held);
-    let rows = (CONNECTIONS * ROWS) as usize;
+    let rows = (ACCOUNTS * ROWS) as usize;
     if lines < rows {
         return Err(format!("{lines} lines came, and not {rows}").into());
     }
@@ -140,7 +154,7 @@ async fn measure(server: &Server, media_type: &str) -> Result<u64, Failure> {
         )
     };
     say(&format!(
-        "{media_type:<22} {rows:>10} {:>8} {:>8} {:>10} {:>12} {:>10} {:>8} {:>7}",
+        "{what:<28} {rows:>10} {:>8} {:>8} {:>10} {:>12} {:>10} {:>8} {:>7}",
         hundredths(elapsed.as_millis() / 10),
         rows as u128 * 1_000_000 / elapsed.as_micros().max(1),
         each(cpu.map(|cpu| cpu.server)),

@@ -18,7 +18,7 @@ use support::{
     Failure,
     database::{self, Database},
     figures::{hundredths, millis},
-    filling::{Filling, fill},
+    filling::{Filling, fill, month},
     line::{Line, Step},
     load::{Load, Sample, Until},
     machine::OthersAtWork,
@@ -31,6 +31,10 @@ const TENANTS: u128 = 10;
 const CONNECTIONS: u32 = 1_000;
 /// Of each connection.
 const ROWS: u32 = 1_000;
+/// Of each connection, in a month.
+const WEBHOOKS: u32 = 30;
+/// Of the one that is measured: a busy one.
+const OWN_WEBHOOKS: u32 = 3_000;
 /// What an incremental pull finds.
 const FRESH: u32 = 10;
 const PULLS: u32 = 300;
@@ -94,9 +98,12 @@ async fn measure_all(server: &Server, connections: u32) -> Result<(), Failure> {
         .map(|tenant| Filling {
             tenant,
             connections,
+            accounts: 1,
             rows: ROWS,
+            webhooks: WEBHOOKS,
         })
         .collect();
+    bench.fill_own_month().await?;
     fill(&mut bench.database, &fillings).await?;
     let rows: i64 = bench
         .database
@@ -105,7 +112,8 @@ async fn measure_all(server: &Server, connections: u32) -> Result<(), Failure> {
     let full = bench.measure().await?;
 
     say(&format!(
-        "{TENANTS} tenants with {connections} connections each, {rows} rows\n\n\
+        "{TENANTS} tenants with {connections} connections each, {rows} rows; {WEBHOOKS} webhooks and pulls \
+         of each connection, {OWN_WEBHOOKS} of the measured one\n\n\
          {:<28} {:>12} {:>12} {:>12} {:>12} {:>12}",
         "what", "empty p50 ms", "full p50 ms", "empty p99 ms", "full p99 ms", "others"
     ))?;
@@ -172,7 +180,8 @@ struct Bench<'a> {
     server: &'a Server,
     vendor: &'a Vendor,
     webhooks: String,
-    /// Asks how many pulls of the connection are over.
+    connection: String,
+    /// Asks how many pulls of the connection are over that found something.
     done: String,
     /// How many rows the vendor got so far.
     brought: u32,
@@ -187,6 +196,7 @@ impl<'a> Bench<'a> {
             server,
             vendor,
             webhooks: String::new(),
+            connection: String::new(),
             done: String::new(),
             brought: 0,
         };
@@ -200,9 +210,11 @@ impl<'a> Bench<'a> {
         let id: String = bench.database.ask(id).await?;
         bench.done = format!(
             "SELECT count(*) FROM pulls
-             WHERE tenant_id = '{}' AND connection_id = '{id}' AND state = 'succeeded'",
+             WHERE tenant_id = '{}' AND connection_id = '{id}' AND state = 'succeeded'
+               AND inserted > 0",
             server.ready.tenant
         );
+        bench.connection = id;
         let body = json!({ "vendor": "pluggy", "connection_config_name": "measured" });
         let mint = Step::send(Method::POST, "/v1/discovery/webhooks/tokens", &body);
         let minted = bench.ask(mint, StatusCode::CREATED).await?;
@@ -212,6 +224,13 @@ impl<'a> Bench<'a> {
         bench.webhooks = format!("/v1/discovery/webhooks/pluggy/{token}");
         bench.wait_for_pulls(1).await?;
         Ok(bench)
+    }
+
+    /// What a month leaves behind of the measured connection.
+    async fn fill_own_month(&mut self) -> Result<(), Failure> {
+        let connection = format!("'{}'::uuid", self.connection);
+        let month = month(&self.server.ready.tenant, &connection, OWN_WEBHOOKS);
+        self.database.run(&month).await
     }
 
     async fn ask(&mut self, step: Step, status: StatusCode) -> Result<Value, Failure> {
