@@ -44,7 +44,7 @@ pub use self::{
     error::{Constraint, StorageError},
     extraction_queue::ClaimedExtraction,
     extractions::{Chunk, ChunkPlace, ExtractionEnding, ExtractionLease},
-    intake::{Accepted, Intake, NotTaken, TokenHash, WebhookBinding},
+    intake::{Accepted, Intake, NotTaken, TokenHash, WebhookBinding, WebhookNote},
     isolation::IsolationError,
     migrate::{DatabaseFacts, MigrationError, MigrationState},
     page::{Page, PageStart},
@@ -95,6 +95,7 @@ pub struct Store {
     budgets: PgPool,
     listeners: PgPool,
     bindings: PgPool,
+    known_bindings: PgPool,
 }
 
 impl Store {
@@ -142,8 +143,10 @@ impl Store {
             // What a crash of the database forgets here is a fraction of a second of calls.
             budgets: pool(SYSTEM_ROLE, BUDGET_CONNECTIONS, "off"),
             listeners: pool(SYSTEM_ROLE, 1, "on"),
-            // What it writes is when a token was last used.
             bindings: pool(SYSTEM_ROLE, BINDING_CONNECTIONS, "off"),
+            // What is in use must not wait for what somebody made up. What it writes is when a token
+            // was last used.
+            known_bindings: pool(SYSTEM_ROLE, 1, "off"),
             login,
         }
     }
@@ -193,6 +196,7 @@ impl Store {
         self.budgets.close().await;
         self.listeners.close().await;
         self.bindings.close().await;
+        self.known_bindings.close().await;
     }
 }
 

@@ -1,7 +1,9 @@
 //! Webhooks in: the gates, the inbox behind them, and what happens when the inbox can't be written.
 
+mod bodies;
 mod gates;
 mod inbox;
+mod strangers;
 mod trouble;
 
 use std::net::{IpAddr, SocketAddr};
