@@ -163,6 +163,16 @@ impl Store {
             .await
     }
 
+    /// As [`begin`](Self::begin), for several statements that have to see the rows as they were at one
+    /// moment.
+    pub async fn begin_snapshot(&self, tenant: TenantId) -> Result<TenantTx, StorageError> {
+        self.begin_tenant(
+            tenant,
+            "; SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        )
+        .await
+    }
+
     async fn begin_tenant(
         &self,
         tenant: TenantId,
