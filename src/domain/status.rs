@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::ids::PullId;
 pub use super::source::SourceState;
@@ -110,6 +110,17 @@ impl SourceState {
     }
 }
 
+impl WebhookState {
+    /// After so many days without a webhook something is wrong: every vendor that reads a bank daily has
+    /// something to say in this time.
+    pub const SILENCE_DAYS: i32 = 3;
+}
+
+impl DataState {
+    /// Rows that were fresh for longer than this are stale: the calendar asks for a look a day.
+    pub const STALE_AFTER: TimeDelta = TimeDelta::hours(36);
+}
+
 /// One verdict, and where it comes from.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Verdict<State> {
@@ -184,7 +195,7 @@ pub struct DataStatus {
     pub last_pull: Option<PullId>,
     /// How many rows there are.
     pub transactions: u64,
-    /// Changes that the last successful pull found and no webhook had announced.
+    /// Changes that the last look without being told to found, and no webhook had announced.
     pub missed_by_webhooks: u64,
 }
 

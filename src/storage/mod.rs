@@ -48,7 +48,7 @@ pub use self::{
     isolation::IsolationError,
     migrate::{DatabaseFacts, MigrationError, MigrationState},
     page::{Page, PageStart},
-    pulls::{Ending, FailedPull, Lease, NewPull},
+    pulls::{Ending, FailedPull, Lease, NewPull, PullHistory},
     queue::{ClaimedPull, PullSignal},
     source_states::SourceVerdicts,
     system::{BrokenChain, StoredTenantKey},
@@ -56,7 +56,7 @@ pub use self::{
         Absence, Absent, AccountMerge, Applied, ChangeOp, Changes, FeedPosition, Gone, Known,
         PageWrite, TransactionFilter,
     },
-    webhook_tokens::NewWebhookToken,
+    webhook_tokens::{LastWebhooks, NewWebhookToken},
 };
 use crate::domain::ids::TenantId;
 

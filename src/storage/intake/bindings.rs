@@ -2,13 +2,14 @@
 //! they find decides whose the webhook is.
 
 use chrono::{DateTime, Utc};
-use sqlx::PgPool;
+use sqlx::{PgPool, postgres::types::PgInterval};
 use uuid::Uuid;
 
 use super::super::{StorageError, Store};
 use crate::domain::{
     connection::AccountRef,
     ids::{ConnectionId, TenantId, WebhookTokenId},
+    status::WebhookState,
     vendor::Vendor,
 };
 
@@ -75,34 +76,50 @@ impl Store {
         let ids: Vec<Uuid> = notes.iter().map(|note| note.token.0).collect();
         let accepted: Vec<_> = notes.iter().map(|note| note.accepted_at).collect();
         let refused: Vec<_> = notes.iter().map(|note| note.refused_at).collect();
+        let silence = PgInterval {
+            days: WebhookState::SILENCE_DAYS,
+            ..PgInterval::default()
+        };
         let left = sqlx::query_scalar!(
             r#"WITH noted AS (
                    SELECT t.tenant_id, t.id, t.last_used_at, t.last_refused_at,
                           note.accepted_at, note.refused_at,
-                          -- A connection may have several tokens, and its last webhook came by one.
-                          greatest(note.accepted_at, (
-                              SELECT max(o.last_used_at) FROM webhook_tokens o
-                              WHERE o.tenant_id = t.tenant_id
-                                AND o.connection_id = t.connection_id)) AS any_accepted_at,
-                          greatest(note.refused_at, (
-                              SELECT max(o.last_refused_at) FROM webhook_tokens o
-                              WHERE o.tenant_id = t.tenant_id
-                                AND o.connection_id = t.connection_id)) AS any_refused_at
+                          before.accepted_at AS accepted_before, before.accepted_since,
+                          before.refused_at AS refused_before, before.refused_since,
+                          greatest(note.accepted_at, before.accepted_at) AS accepted_by_now,
+                          greatest(note.refused_at, before.refused_at) AS refused_by_now
                    FROM (SELECT tenant_id, id, max(accepted_at) AS accepted_at,
                                 max(refused_at) AS refused_at
                          FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::timestamptz[])
                                   AS note (tenant_id, id, accepted_at, refused_at)
                          GROUP BY tenant_id, id) AS note
                    JOIN webhook_tokens t ON t.tenant_id = note.tenant_id AND t.id = note.id
+                   -- A connection may have several tokens, and its last webhook came by one.
+                   CROSS JOIN LATERAL (
+                       SELECT max(o.last_used_at) AS accepted_at,
+                              max(o.used_since) AS accepted_since,
+                              max(o.last_refused_at) AS refused_at,
+                              max(o.refused_since) AS refused_since
+                       FROM webhook_tokens o
+                       WHERE o.tenant_id = t.tenant_id AND o.connection_id = t.connection_id
+                   ) AS before
                ), due AS MATERIALIZED (
                    SELECT tenant_id, id,
-                          CASE WHEN last_used_at IS NULL OR last_used_at <= accepted_at - interval '1 minute'
-                                    OR any_refused_at > last_used_at
+                          CASE WHEN last_used_at IS NULL
+                                    OR last_used_at <= accepted_at - interval '1 minute'
+                                    OR refused_by_now > last_used_at
                                THEN accepted_at END AS accepted_at,
+                          CASE WHEN accepted_before >= accepted_at - $5::interval
+                                    AND accepted_before >= coalesce(refused_by_now, '-infinity')
+                               THEN coalesce(accepted_since, accepted_before)
+                               ELSE accepted_at END AS accepted_since,
                           CASE WHEN last_refused_at IS NULL
                                     OR last_refused_at <= refused_at - interval '1 minute'
-                                    OR any_accepted_at >= last_refused_at
-                               THEN refused_at END AS refused_at
+                                    OR accepted_by_now >= last_refused_at
+                               THEN refused_at END AS refused_at,
+                          CASE WHEN refused_before > coalesce(accepted_by_now, '-infinity')
+                               THEN coalesce(refused_since, refused_before)
+                               ELSE refused_at END AS refused_since
                    FROM noted
                ), held AS (
                    SELECT due.* FROM due
@@ -110,9 +127,13 @@ impl Store {
                    WHERE due.accepted_at IS NOT NULL OR due.refused_at IS NOT NULL
                    FOR NO KEY UPDATE OF t SKIP LOCKED
                ), written AS (
-                   UPDATE webhook_tokens t
-                   SET last_used_at = greatest(t.last_used_at, held.accepted_at),
-                       last_refused_at = greatest(t.last_refused_at, held.refused_at)
+                   UPDATE webhook_tokens t SET
+                       last_used_at = greatest(t.last_used_at, held.accepted_at),
+                       used_since = CASE WHEN held.accepted_at IS NULL THEN t.used_since
+                                         ELSE held.accepted_since END,
+                       last_refused_at = greatest(t.last_refused_at, held.refused_at),
+                       refused_since = CASE WHEN held.refused_at IS NULL THEN t.refused_since
+                                            ELSE held.refused_since END
                    FROM held WHERE t.tenant_id = held.tenant_id AND t.id = held.id
                    RETURNING t.tenant_id, t.id
                )
@@ -123,7 +144,8 @@ impl Store {
             &tenants,
             &ids,
             &accepted as &[Option<DateTime<Utc>>],
-            &refused as &[Option<DateTime<Utc>>]
+            &refused as &[Option<DateTime<Utc>>],
+            silence
         )
         .fetch_all(&self.known_bindings)
         .await?;

@@ -5,6 +5,7 @@ mod gates;
 mod inbox;
 mod strangers;
 mod trouble;
+mod verdicts;
 
 use std::net::{IpAddr, SocketAddr};
 
