@@ -1,53 +1,21 @@
 //! The verdicts of a connection's status.
 
-use std::str::FromStr;
-
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::ids::PullId;
 pub use super::source::SourceState;
-
-macro_rules! verdicts {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-        pub enum $name { $($(#[$variant_doc])* $variant,)+ }
-
-        verdict_words!($name { $($variant = $word,)+ });
-    };
-}
-
-macro_rules! verdict_words {
-    ($name:ident { $($variant:ident = $word:literal,)+ }) => {
-        impl $name {
-            /// Every verdict there is.
-            pub const ALL: &[Self] = &[$(Self::$variant),+];
-
-            /// The name on the wire and in the database.
-            #[must_use]
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $word,)+ }
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = NoVerdict;
-
-            fn from_str(text: &str) -> Result<Self, NoVerdict> {
-                match text { $($word => Ok(Self::$variant),)+ _ => Err(NoVerdict) }
-            }
-        }
-    };
-}
+use super::{
+    ids::PullId,
+    words::{words, words_of},
+};
 
 /// The text is no verdict of this kind.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("is no verdict of this kind")]
 pub struct NoVerdict;
 
-verdicts!(
+words!(
     /// Whether the vendor accepts the credential.
-    CredentialState {
+    CredentialState, NoVerdict {
         /// It did when it was last asked.
         Ok = "ok",
         /// It refuses it.
@@ -63,7 +31,7 @@ verdicts!(
     }
 );
 
-verdict_words!(SourceState {
+words_of!(SourceState, NoVerdict {
     Ok = "ok",
     Updating = "updating",
     WaitingUser = "waiting_user",
@@ -74,9 +42,9 @@ verdict_words!(SourceState {
     Unknown = "unknown",
 });
 
-verdicts!(
+words!(
     /// Whether the vendor's webhooks come in.
-    WebhookState {
+    WebhookState, NoVerdict {
         /// They do.
         Ok = "ok",
         /// None came for longer than is usual.
@@ -88,9 +56,9 @@ verdicts!(
     }
 );
 
-verdicts!(
+words!(
     /// Whether the rows are what the vendor has.
-    DataState {
+    DataState, NoVerdict {
         /// They are.
         Fresh = "fresh",
         /// They were, a while ago.
