@@ -43,7 +43,7 @@ pub use self::{
     readiness::{Check, Readiness},
     transactions::ExportPlace,
     webhook_tokens::MintedToken,
-    webhooks::{KnownWebhook, WebhookProof, WebhookSources},
+    webhooks::{IncomingWebhook, WebhookProof, WebhookSources},
 };
 use chrono::{DateTime, Utc};
 use tokio::sync::Semaphore;

@@ -7,19 +7,13 @@ use crate::{
     domain::{
         caller::Caller,
         ids::ConnectionId,
-        pull::{Pull, PullState},
         status::{
             ConnectionStatus, CredentialState, DataState, DataStatus, SourceState, Verdict,
             WebhookState, WebhookStatus,
         },
     },
-    storage::SourceVerdicts,
+    storage::{LastWebhooks, PullHistory, SourceVerdicts},
 };
-
-/// Every vendor that reads a bank daily has something to say in this time.
-const SILENCE: TimeDelta = TimeDelta::days(3);
-/// The calendar asks for a look a day; a little later something is wrong.
-const STALE_AFTER: TimeDelta = TimeDelta::hours(36);
 
 impl App {
     /// The four verdicts on a connection.
@@ -42,23 +36,23 @@ impl App {
                     credential: verdict(CredentialState::Unknown, "not_checked_yet", born),
                     source: verdict(SourceState::Unknown, "not_checked_yet", born),
                 });
-        let (accepted, rejected) = tx.last_webhooks_of(id).await?;
-        let (ended, succeeded) = tx.last_pulls(id).await?;
+        let webhooks = tx.last_webhooks_of(id).await?;
+        let pulls = tx.pull_history(id).await?;
         let transactions = tx.count_transactions(id).await?;
         Ok(ConnectionStatus {
             credential,
             source,
             webhooks: WebhookStatus {
-                verdict: webhooks(born, accepted, rejected, now),
-                last_accepted_at: accepted,
-                last_rejected_at: rejected,
+                verdict: webhooks_verdict(born, &webhooks, now),
+                last_accepted_at: webhooks.accepted_at,
+                last_rejected_at: webhooks.refused_at,
             },
             data: DataStatus {
-                verdict: data(born, ended.as_ref(), succeeded.as_ref(), now),
-                last_success_at: succeeded.as_ref().and_then(|pull| pull.finished_at),
-                last_pull: ended.map(|pull| pull.id),
+                verdict: data_verdict(born, &pulls, now),
+                last_success_at: pulls.succeeded_at,
+                last_pull: pulls.last,
                 transactions,
-                missed_by_webhooks: succeeded.map_or(0, |pull| pull.progress.missed),
+                missed_by_webhooks: pulls.missed,
             },
         })
     }
@@ -72,41 +66,45 @@ fn verdict<State>(state: State, reason: &str, since: DateTime<Utc>) -> Verdict<S
     }
 }
 
-fn webhooks(
+fn webhooks_verdict(
     born: DateTime<Utc>,
-    accepted: Option<DateTime<Utc>>,
-    rejected: Option<DateTime<Utc>>,
+    last: &LastWebhooks,
     now: DateTime<Utc>,
 ) -> Verdict<WebhookState> {
-    match (accepted, rejected) {
-        (_, Some(rejected)) if accepted.is_none_or(|accepted| accepted < rejected) => {
-            verdict(WebhookState::Rejected, "source_not_accepted", rejected)
+    let silence = TimeDelta::days(WebhookState::SILENCE_DAYS.into());
+    match (last.accepted_at, last.refused_at) {
+        (accepted, Some(refused)) if accepted.is_none_or(|accepted| accepted < refused) => {
+            let since = last.refused_since.unwrap_or(refused);
+            verdict(WebhookState::Rejected, "source_not_accepted", since)
         }
-        (Some(accepted), _) if now - accepted > SILENCE => {
-            verdict(WebhookState::Silent, "none_for_days", accepted + SILENCE)
+        (Some(accepted), _) if now - accepted > silence => {
+            verdict(WebhookState::Silent, "none_for_days", accepted + silence)
         }
-        (Some(accepted), _) => verdict(WebhookState::Ok, "accepted", accepted),
+        (Some(accepted), _) => {
+            let since = last.accepted_since.unwrap_or(accepted);
+            verdict(WebhookState::Ok, "accepted", since)
+        }
         (None, _) => verdict(WebhookState::Never, "none_received", born),
     }
 }
 
-fn data(
+fn data_verdict(
     born: DateTime<Utc>,
-    ended: Option<&Pull>,
-    succeeded: Option<&Pull>,
+    pulls: &PullHistory,
     now: DateTime<Utc>,
 ) -> Verdict<DataState> {
-    let finished = |pull: &Pull| pull.finished_at.unwrap_or(pull.created_at);
-    if let Some(failed) = ended.filter(|pull| pull.state == PullState::Failed) {
-        let reason = failed.failure.as_ref();
-        let reason = reason.map_or("pull_failed", |failure| failure.class.as_str());
-        return verdict(DataState::Failing, reason, finished(failed));
+    if let Some(since) = pulls.failing_since {
+        let reason = pulls.failing_class.as_deref().unwrap_or("pull_failed");
+        return verdict(DataState::Failing, reason, since);
     }
-    match succeeded.map(finished) {
-        None => verdict(DataState::Never, "no_pull_yet", born),
-        Some(at) if now - at > STALE_AFTER => {
-            verdict(DataState::Stale, "no_recent_pull", at + STALE_AFTER)
+    // What grows old while a pull is tried again and again does so for the reason that it fails for.
+    let waits_for = pulls.waiting_class.as_deref();
+    match pulls.succeeded_at {
+        None => verdict(DataState::Never, waits_for.unwrap_or("no_pull_yet"), born),
+        Some(at) if now - at > DataState::STALE_AFTER => {
+            let reason = waits_for.unwrap_or("no_recent_pull");
+            verdict(DataState::Stale, reason, at + DataState::STALE_AFTER)
         }
-        Some(at) => verdict(DataState::Fresh, "pulled", at),
+        Some(at) => verdict(DataState::Fresh, "pulled", pulls.fresh_since.unwrap_or(at)),
     }
 }

@@ -118,7 +118,8 @@ impl App {
         start: &PageStart<i32>,
         limit: u16,
     ) -> Result<Page<TransactionVersion>, AppError> {
-        let mut tx = self.0.parts.store.begin(caller.tenant).await?;
+        // What is changed between the two would be told twice, or not at all.
+        let mut tx = self.0.parts.store.begin_snapshot(caller.tenant).await?;
         let present = tx.transaction(id).await?;
         let present = present.ok_or(AppError::TransactionNotFound)?;
         Ok(tx.transaction_versions(&present, start, limit).await?)

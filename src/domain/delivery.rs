@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{
     event::Hint,
     ids::{ConnectionId, PullId, TenantId, WebhookTokenId},
-    pull::UnknownWord,
+    words::UnknownWord,
 };
 
 /// One event of one connection, however often the vendor delivers it.

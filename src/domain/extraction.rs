@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ids::{ConnectionId, ExtractionId},
-    pull::{PullFailure, UnknownWord},
+    pull::PullFailure,
     table::{Days, Table, TableRead},
+    words::UnknownWord,
 };
 
 /// The most tables that one extraction reads.

@@ -29,3 +29,4 @@ pub mod table;
 pub mod transaction;
 pub mod vendor;
 pub mod webhook_token;
+pub mod words;

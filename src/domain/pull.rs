@@ -8,43 +8,12 @@ use super::{
     event::Hint,
     ids::{ConnectionId, PullId},
     vendor::Vendor,
+    words::{UnknownWord, words},
 };
-
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-        pub enum $name { $($(#[$variant_doc])* $variant,)+ }
-
-        impl $name {
-            /// Every one there is.
-            pub const ALL: &[Self] = &[$(Self::$variant),+];
-
-            /// The name on the wire and in the database.
-            #[must_use]
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $word,)+ }
-            }
-        }
-
-        impl std::str::FromStr for $name {
-            type Err = UnknownWord;
-
-            fn from_str(text: &str) -> Result<Self, UnknownWord> {
-                match text { $($word => Ok(Self::$variant),)+ _ => Err(UnknownWord) }
-            }
-        }
-    };
-}
-
-/// The text is none of the words there are.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("is none of the words there are")]
-pub struct UnknownWord;
 
 words!(
     /// Where a pull is in its life.
-    PullState {
+    PullState, UnknownWord {
         /// Waits for a worker.
         Queued = "queued",
         /// A worker is at it.
@@ -62,7 +31,7 @@ words!(
 
 words!(
     /// What asked for a pull first.
-    PullReason {
+    PullReason, UnknownWord {
         /// The connection is new, or its credential is.
         Initial = "initial",
         /// A webhook.

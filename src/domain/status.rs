@@ -1,53 +1,21 @@
 //! The verdicts of a connection's status.
 
-use std::str::FromStr;
+use chrono::{DateTime, TimeDelta, Utc};
 
-use chrono::{DateTime, Utc};
-
-use super::ids::PullId;
 pub use super::source::SourceState;
-
-macro_rules! verdicts {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-        pub enum $name { $($(#[$variant_doc])* $variant,)+ }
-
-        verdict_words!($name { $($variant = $word,)+ });
-    };
-}
-
-macro_rules! verdict_words {
-    ($name:ident { $($variant:ident = $word:literal,)+ }) => {
-        impl $name {
-            /// Every verdict there is.
-            pub const ALL: &[Self] = &[$(Self::$variant),+];
-
-            /// The name on the wire and in the database.
-            #[must_use]
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $word,)+ }
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = NoVerdict;
-
-            fn from_str(text: &str) -> Result<Self, NoVerdict> {
-                match text { $($word => Ok(Self::$variant),)+ _ => Err(NoVerdict) }
-            }
-        }
-    };
-}
+use super::{
+    ids::PullId,
+    words::{words, words_of},
+};
 
 /// The text is no verdict of this kind.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("is no verdict of this kind")]
 pub struct NoVerdict;
 
-verdicts!(
+words!(
     /// Whether the vendor accepts the credential.
-    CredentialState {
+    CredentialState, NoVerdict {
         /// It did when it was last asked.
         Ok = "ok",
         /// It refuses it.
@@ -63,7 +31,7 @@ verdicts!(
     }
 );
 
-verdict_words!(SourceState {
+words_of!(SourceState, NoVerdict {
     Ok = "ok",
     Updating = "updating",
     WaitingUser = "waiting_user",
@@ -74,9 +42,9 @@ verdict_words!(SourceState {
     Unknown = "unknown",
 });
 
-verdicts!(
+words!(
     /// Whether the vendor's webhooks come in.
-    WebhookState {
+    WebhookState, NoVerdict {
         /// They do.
         Ok = "ok",
         /// None came for longer than is usual.
@@ -88,9 +56,9 @@ verdicts!(
     }
 );
 
-verdicts!(
+words!(
     /// Whether the rows are what the vendor has.
-    DataState {
+    DataState, NoVerdict {
         /// They are.
         Fresh = "fresh",
         /// They were, a while ago.
@@ -108,6 +76,17 @@ impl SourceState {
     pub fn is_usable(self) -> bool {
         matches!(self, Self::Ok | Self::Updating | Self::Outdated)
     }
+}
+
+impl WebhookState {
+    /// After so many days without a webhook something is wrong: every vendor that reads a bank daily has
+    /// something to say in this time.
+    pub const SILENCE_DAYS: i32 = 3;
+}
+
+impl DataState {
+    /// Rows that were fresh for longer than this are stale: the calendar asks for a look a day.
+    pub const STALE_AFTER: TimeDelta = TimeDelta::hours(36);
 }
 
 /// One verdict, and where it comes from.
@@ -184,7 +163,7 @@ pub struct DataStatus {
     pub last_pull: Option<PullId>,
     /// How many rows there are.
     pub transactions: u64,
-    /// Changes that the last successful pull found and no webhook had announced.
+    /// Changes that the last look without being told to found, and no webhook had announced.
     pub missed_by_webhooks: u64,
 }
 

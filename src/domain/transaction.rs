@@ -3,51 +3,17 @@
 mod hash;
 mod record;
 
-use std::str::FromStr;
-
 use chrono::{DateTime, NaiveDate, Utc};
 
 pub use self::{
     hash::{ContentHash, content_hash},
     record::{TransactionRecord, TransactionVersion},
 };
-use super::{account::Currency, money::Amount};
-
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident, $unknown:ident, $list:literal, { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-        pub enum $name { $($(#[$variant_doc])* $variant,)+ }
-
-        impl $name {
-            /// Every one there is.
-            pub const ALL: &[Self] = &[$(Self::$variant),+];
-
-            /// The name on the wire and in the database.
-            #[must_use]
-            pub fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $word,)+ }
-            }
-        }
-
-        #[doc = concat!("The text is none of: ", $list, ".")]
-        #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-        #[error("must be one of: {}", $list)]
-        pub struct $unknown;
-
-        impl FromStr for $name {
-            type Err = $unknown;
-
-            fn from_str(text: &str) -> Result<Self, Self::Err> {
-                match text { $($word => Ok(Self::$variant),)+ _ => Err($unknown) }
-            }
-        }
-    };
-}
+use super::{account::Currency, money::Amount, words::words};
 
 words!(
     /// Which way the money went, from the holder's view.
-    Direction, UnknownDirection, "debit, credit", {
+    Direction, UnknownDirection {
         /// Out: the amount is negative.
         Debit = "debit",
         /// In: the amount is positive.
@@ -55,15 +21,25 @@ words!(
     }
 );
 
+/// The text is no direction.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("must be one of: debit, credit")]
+pub struct UnknownDirection;
+
 words!(
     /// Whether the bank still may change its mind.
-    TransactionStatus, UnknownStatus, "pending, posted", {
+    TransactionStatus, UnknownStatus {
         /// Not settled: an open bill, a future instalment, an authorisation.
         Pending = "pending",
         /// In the books.
         Posted = "posted",
     }
 );
+
+/// The text is no status.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("must be one of: pending, posted")]
+pub struct UnknownStatus;
 
 impl Direction {
     /// An amount of this direction with the right sign, whatever sign it came with.

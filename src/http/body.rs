@@ -1,11 +1,13 @@
 //! Bodies of requests: operators' are JSON by their own account, and small.
 
+use std::time::Duration;
+
 use axum::{
     body::{Body, to_bytes},
     extract::{FromRequest, Request},
     http::{HeaderMap, header},
 };
-use http_body_util::LengthLimitError;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
 use super::{
     fields::Fields,
@@ -17,6 +19,8 @@ use crate::domain::fault::Fault;
 const OPERATOR_BODY: usize = 64 * 1024;
 /// The largest body of a webhook.
 const WEBHOOK_BODY: usize = 1024 * 1024;
+/// How long the body of a webhook may be on its way.
+pub(super) const WEBHOOK_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The JSON body of an operator's request.
 #[derive(Debug)]
@@ -57,9 +61,28 @@ impl<S: Send + Sync> FromRequest<S> for OptionalJsonBody {
 }
 
 /// Reads the body of a webhook, whatever it claims to be.
-pub(super) async fn read_webhook(headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Problem> {
+pub(super) async fn read_webhook(
+    headers: &HeaderMap,
+    body: Body,
+    patience: Duration,
+) -> Result<Vec<u8>, Problem> {
     check_length(headers, WEBHOOK_BODY)?;
-    collect(body, WEBHOOK_BODY).await
+    tokio::time::timeout(patience, collect(body, WEBHOOK_BODY))
+        .await
+        .map_err(|_| Problem::new(Code::Unavailable, "The body did not come in time."))?
+}
+
+/// Takes as long as reading the body of a webhook does, and keeps nothing of it.
+pub(super) async fn skip_webhook(headers: &HeaderMap, body: Body, patience: Duration) {
+    if check_length(headers, WEBHOOK_BODY).is_err() {
+        return;
+    }
+    let skip = async {
+        let mut body = Limited::new(body, WEBHOOK_BODY);
+        while let Some(Ok(_)) = body.frame().await {}
+    };
+    // However it ends, nothing comes of it.
+    let _ended = tokio::time::timeout(patience, skip).await;
 }
 
 async fn read_body(request: Request, limit: usize) -> Result<Vec<u8>, Problem> {
@@ -117,4 +140,20 @@ async fn collect(body: Body, limit: usize) -> Result<Vec<u8>, Problem> {
 
 pub(super) fn whole_body_fault(message: impl Into<String>) -> Problem {
     Problem::invalid(Code::InvalidRequest, vec![Fault::hidden("body", message)])
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_webhook_that_never_comes_is_given_up() {
+        let body = || Body::from_stream(stream::pending::<Result<Vec<u8>, std::io::Error>>());
+        let headers = HeaderMap::new();
+        let read = read_webhook(&headers, body(), Duration::ZERO).await;
+        assert_eq!(read.unwrap_err().code, Code::Unavailable);
+        skip_webhook(&headers, body(), Duration::ZERO).await;
+    }
 }

@@ -229,8 +229,6 @@ problems! {
     TestProblems = [
         InvalidRequest, ConnectionNotFound, TooManyRequests, BodyTooLarge, UnsupportedMediaType
     ];
-    /// Of reading a list that belongs to a connection.
-    ConnectionListProblems = [InvalidRequest, InvalidPage, ConnectionNotFound];
     /// Of asking for a pull.
     PullRequestProblems = [
         InvalidRequest, ConnectionNotFound, BodyTooLarge, UnsupportedMediaType

@@ -44,11 +44,11 @@ pub use self::{
     error::{Constraint, StorageError},
     extraction_queue::ClaimedExtraction,
     extractions::{Chunk, ChunkPlace, ExtractionEnding, ExtractionLease},
-    intake::{Accepted, Intake, NotTaken, TokenHash, WebhookBinding},
+    intake::{Accepted, Intake, NotTaken, TokenHash, WebhookBinding, WebhookNote},
     isolation::IsolationError,
     migrate::{DatabaseFacts, MigrationError, MigrationState},
     page::{Page, PageStart},
-    pulls::{Ending, FailedPull, Lease, NewPull},
+    pulls::{Ending, FailedPull, Lease, NewPull, PullHistory},
     queue::{ClaimedPull, PullSignal},
     source_states::SourceVerdicts,
     system::{BrokenChain, StoredTenantKey},
@@ -56,7 +56,7 @@ pub use self::{
         Absence, Absent, AccountMerge, Applied, ChangeOp, Changes, FeedPosition, Gone, Known,
         PageWrite, TransactionFilter,
     },
-    webhook_tokens::NewWebhookToken,
+    webhook_tokens::{LastWebhooks, NewWebhookToken},
 };
 use crate::domain::ids::TenantId;
 
@@ -95,6 +95,7 @@ pub struct Store {
     budgets: PgPool,
     listeners: PgPool,
     bindings: PgPool,
+    known_bindings: PgPool,
 }
 
 impl Store {
@@ -142,8 +143,10 @@ impl Store {
             // What a crash of the database forgets here is a fraction of a second of calls.
             budgets: pool(SYSTEM_ROLE, BUDGET_CONNECTIONS, "off"),
             listeners: pool(SYSTEM_ROLE, 1, "on"),
-            // What it writes is when a token was last used.
             bindings: pool(SYSTEM_ROLE, BINDING_CONNECTIONS, "off"),
+            // What is in use must not wait for what somebody made up. What it writes is when a token
+            // was last used.
+            known_bindings: pool(SYSTEM_ROLE, 1, "off"),
             login,
         }
     }
@@ -158,6 +161,16 @@ impl Store {
     pub async fn begin_forgettable(&self, tenant: TenantId) -> Result<TenantTx, StorageError> {
         self.begin_tenant(tenant, "; SET LOCAL synchronous_commit = off")
             .await
+    }
+
+    /// As [`begin`](Self::begin), for several statements that have to see the rows as they were at one
+    /// moment.
+    pub async fn begin_snapshot(&self, tenant: TenantId) -> Result<TenantTx, StorageError> {
+        self.begin_tenant(
+            tenant,
+            "; SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY",
+        )
+        .await
     }
 
     async fn begin_tenant(
@@ -193,6 +206,7 @@ impl Store {
         self.budgets.close().await;
         self.listeners.close().await;
         self.bindings.close().await;
+        self.known_bindings.close().await;
     }
 }
 

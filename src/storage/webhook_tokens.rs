@@ -14,6 +14,19 @@ use crate::domain::{
     webhook_token::{WebhookToken, WebhookTokenRecord},
 };
 
+/// When webhooks came in for a connection, whichever of its tokens they came by.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct LastWebhooks {
+    /// When one was last accepted.
+    pub accepted_at: Option<DateTime<Utc>>,
+    /// When those began that were accepted one after another until then.
+    pub accepted_since: Option<DateTime<Utc>>,
+    /// When one was last refused for its source.
+    pub refused_at: Option<DateTime<Utc>>,
+    /// When those began that were refused one after another until then.
+    pub refused_since: Option<DateTime<Utc>>,
+}
+
 /// A token to remember.
 #[derive(Debug)]
 pub struct NewWebhookToken<'a> {
@@ -163,21 +176,22 @@ impl TenantTx {
         .transpose()
     }
 
-    /// When a webhook was last accepted for a connection, and when one was last refused for its
+    /// When webhooks were last accepted for a connection, and when they were last refused for their
     /// source.
     pub async fn last_webhooks_of(
         &mut self,
         connection: ConnectionId,
-    ) -> Result<(Option<DateTime<Utc>>, Option<DateTime<Utc>>), StorageError> {
-        let row = sqlx::query!(
-            "SELECT max(last_used_at) AS accepted, max(last_refused_at) AS refused
+    ) -> Result<LastWebhooks, StorageError> {
+        Ok(sqlx::query_as!(
+            LastWebhooks,
+            "SELECT max(last_used_at) AS accepted_at, max(used_since) AS accepted_since,
+                    max(last_refused_at) AS refused_at, max(refused_since) AS refused_since
              FROM webhook_tokens WHERE tenant_id = $1 AND connection_id = $2",
             self.tenant.0,
             connection.0
         )
         .fetch_one(&mut *self.tx)
-        .await?;
-        Ok((row.accepted, row.refused))
+        .await?)
     }
 
     /// Revokes one token. One that is revoked already stays as it is.

@@ -164,6 +164,66 @@ async fn the_last_of_many_transactions_are_read_like_the_first() {
     }
 }
 
+/// Pending rows are found however many posted ones there are: of a tenant, of accounts, for an export.
+#[tokio::test]
+async fn pending_rows_are_read_without_the_others() {
+    let app = TestApp::start().await;
+    fill(&app, 100_000).await;
+    app.execute(
+        "UPDATE transactions SET status = 'pending' WHERE vendor_id IN ('7-100000', '99999-100000')",
+    )
+    .await;
+    app.execute("VACUUM ANALYZE transactions").await;
+    let tenant = format!("'{}'", app.tenant);
+    let last_id = format!("'{}'", uuid::Uuid::max());
+    let accounts: Vec<String> = (0..10)
+        .map(|number| uuid::Uuid::from_u128(number).to_string())
+        .collect();
+    let accounts = format!("'{{{}}}'", accounts.join(","));
+    let days = format!("'{{{}}}'", ["NULL"; 10].join(","));
+    let ids = format!("'{{{}}}'", [&*uuid::Uuid::max().to_string(); 10].join(","));
+
+    let start = |from: &str, compare: &str| {
+        sent_query(&format!(
+            "{from}\n                   AND (t.civil_date, t.id) {compare} "
+        ))
+    };
+    for direction in ["NULL", "'debit'", "'credit'"] {
+        let filter = format!("NULL, NULL, 'pending', {direction}, 201");
+        for (query, arguments, index) in [
+            (
+                start("$2::uuid[] IS NULL", "<"),
+                vec![&*tenant, "NULL", "NULL", &*last_id, &*filter],
+                "transactions_pending_of_tenant_idx",
+            ),
+            (
+                start("$2::uuid[] IS NULL", ">"),
+                vec![&*tenant, "NULL", "'2025-01-01'", &*last_id, &*filter],
+                "transactions_pending_of_tenant_idx",
+            ),
+            (
+                start("t.account_id = account.id", "<"),
+                vec![&*tenant, &*accounts, "NULL", &*last_id, &*filter],
+                "transactions_pending_of_account_idx",
+            ),
+            (
+                start("t.account_id = account.id", ">"),
+                vec![&*tenant, &*accounts, "'2025-01-01'", &*last_id, &*filter],
+                "transactions_pending_of_account_idx",
+            ),
+            (
+                sent_query("AS account (id, day, row_id, number)"),
+                vec![&*tenant, &*accounts, &*days, &*ids, &*filter],
+                "transactions_pending_of_account_idx",
+            ),
+        ] {
+            let plan = plan(&app, &query, &arguments).await;
+            assert!(plan.contains(&format!("using {index} on")), "{plan}");
+            assert!(pages(&plan) <= 100, "{plan}");
+        }
+    }
+}
+
 /// How many pages the whole of a plan touched.
 fn pages(plan: &str) -> u64 {
     let line = plan.lines().find(|line| line.contains("Buffers:")).unwrap();

@@ -2,6 +2,7 @@
 
 mod continued;
 mod told;
+mod verdicts;
 
 use std::collections::BTreeMap;
 

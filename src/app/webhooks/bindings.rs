@@ -9,22 +9,23 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
+        Arc, PoisonError,
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
 };
 
+use chrono::{DateTime, Utc};
 use moka::future::Cache;
 use tokio::{
-    sync::{Mutex, MutexGuard},
+    sync::{Mutex, MutexGuard, Semaphore},
     time::Instant,
 };
 
 use crate::{
     app::AppError,
-    domain::ids::ConnectionId,
-    storage::{StorageError, Store, TokenHash, WebhookBinding},
+    domain::ids::{ConnectionId, TenantId, WebhookTokenId},
+    storage::{StorageError, Store, TokenHash, WebhookBinding, WebhookNote},
 };
 
 /// How long what was found may be believed.
@@ -34,6 +35,10 @@ pub(super) const REFRESH_EVERY: Duration = Duration::from_millis(400);
 /// The most tokens that are remembered; far more than a node can serve in a second.
 const MOST: u64 = 100_000;
 
+/// How many tokens that are not known are looked up at once. A vendor's are far fewer, so whoever finds
+/// no room may as well come again.
+const MOST_ASKED: usize = 128;
+
 /// A binding that was just looked up.
 #[derive(Debug)]
 pub(super) struct Known {
@@ -42,34 +47,49 @@ pub(super) struct Known {
     asked_at: Instant,
     /// Whether it was looked at since it was asked for.
     wanted: AtomicBool,
-    /// Whether a webhook was accepted by the token, and nobody has noted it yet.
-    used: Arc<AtomicBool>,
-    /// Whether a webhook by the token was refused for its source, and nobody has noted it yet.
-    refused: Arc<AtomicBool>,
+    /// What happened by the token.
+    marks: Arc<Marks>,
 }
 
-/// What happened by the tokens since the last time.
-#[derive(Debug, Default)]
-pub(super) struct Happened {
-    /// Those by which webhooks were accepted.
-    pub(super) used: Vec<WebhookBinding>,
-    /// Those by which webhooks were refused for their source.
-    pub(super) refused: Vec<WebhookBinding>,
+/// What happened by a token and is not written down yet.
+#[derive(Debug)]
+struct Marks {
+    tenant: TenantId,
+    token: WebhookTokenId,
+    /// When a webhook by it was last accepted, in microseconds.
+    accepted: AtomicI64,
+    /// When one was last refused for its source, in microseconds.
+    refused: AtomicI64,
+    /// Whether it waits to be written.
+    listed: AtomicBool,
 }
 
-impl Known {
-    pub(super) fn note_used(&self) {
-        self.used.store(true, Ordering::Relaxed);
+/// Stands for no instant at all.
+const NOT_YET: i64 = i64::MIN;
+
+impl Marks {
+    fn of(binding: &WebhookBinding) -> Arc<Self> {
+        Arc::new(Self {
+            tenant: binding.tenant,
+            token: binding.token,
+            accepted: AtomicI64::new(NOT_YET),
+            refused: AtomicI64::new(NOT_YET),
+            listed: AtomicBool::default(),
+        })
     }
 
-    pub(super) fn note_refused(&self) {
-        self.refused.store(true, Ordering::Relaxed);
-    }
-
-    fn is_in_use(&self) -> bool {
-        [&self.wanted, &*self.used, &*self.refused]
-            .into_iter()
-            .any(|flag| flag.load(Ordering::Relaxed))
+    /// What is to be written. What comes behind this is listed anew.
+    fn take(&self) -> WebhookNote {
+        self.listed.store(false, Ordering::SeqCst);
+        let take = |mark: &AtomicI64| {
+            DateTime::from_timestamp_micros(mark.swap(NOT_YET, Ordering::SeqCst))
+        };
+        WebhookNote {
+            tenant: self.tenant,
+            token: self.token,
+            accepted_at: take(&self.accepted),
+            refused_at: take(&self.refused),
+        }
     }
 }
 
@@ -78,6 +98,8 @@ impl Known {
 enum NotFound {
     #[error("no such token")]
     Unknown,
+    #[error("too many tokens are looked up already")]
+    Busy,
     #[error(transparent)]
     Failed(Arc<StorageError>),
 }
@@ -88,6 +110,10 @@ pub(in crate::app) struct Bindings {
     known: Cache<TokenHash, Arc<Known>>,
     /// When connections were changed by this very process: what was asked before says nothing.
     changed: Cache<ConnectionId, Instant>,
+    /// Held while a token that is not known is looked up.
+    asking: Semaphore,
+    /// What is to be written down of the tokens, each once.
+    marked: std::sync::Mutex<Vec<Arc<Marks>>>,
     /// Held for a round of refreshing, so that a round that is over has done what it says.
     round: Mutex<()>,
 }
@@ -101,6 +127,8 @@ impl Default for Bindings {
         Self {
             known: known.build(),
             changed: changed.build(),
+            asking: Semaphore::new(MOST_ASKED),
+            marked: std::sync::Mutex::default(),
             round: Mutex::default(),
         }
     }
@@ -116,16 +144,16 @@ impl Bindings {
     ) -> Result<Option<Arc<Known>>, AppError> {
         loop {
             let look_up = async {
+                let _room = self.asking.try_acquire().map_err(|_| NotFound::Busy)?;
                 let asked_at = Instant::now();
-                let found = store.webhook_bindings(&[hash]).await;
+                let found = store.webhook_binding(hash).await;
                 let found = found.map_err(|error| NotFound::Failed(Arc::new(error)))?;
-                let (_, binding) = found.into_iter().next().ok_or(NotFound::Unknown)?;
+                let binding = found.ok_or(NotFound::Unknown)?;
                 Ok(Arc::new(Known {
+                    marks: Marks::of(&binding),
                     binding,
                     asked_at,
                     wanted: AtomicBool::default(),
-                    used: Arc::default(),
-                    refused: Arc::default(),
                 }))
             };
             // Everybody who asks for one token meanwhile shares one query.
@@ -137,6 +165,7 @@ impl Bindings {
                 Ok(_) => self.known.invalidate(&hash).await,
                 Err(error) => match &*error {
                     NotFound::Unknown => return Ok(None),
+                    NotFound::Busy => return Err(AppError::WebhookNotTaken(error)),
                     NotFound::Failed(error) => {
                         return Err(AppError::WebhookNotTaken(Arc::<StorageError>::clone(error)));
                     }
@@ -160,28 +189,69 @@ impl Bindings {
         self.round.lock().await
     }
 
-    /// Asks again for everything that is in use; answers what happened since the last time.
-    pub(super) async fn refresh(&self, store: &Store) -> Result<Happened, StorageError> {
+    /// Notes that a webhook was accepted.
+    pub(super) fn note_accepted(&self, known: &Known, at: DateTime<Utc>) {
+        self.note(&known.marks, &known.marks.accepted, at);
+    }
+
+    /// Notes that a webhook was refused for its source.
+    pub(super) fn note_refused(&self, known: &Known, at: DateTime<Utc>) {
+        self.note(&known.marks, &known.marks.refused, at);
+    }
+
+    fn note(&self, marks: &Arc<Marks>, mark: &AtomicI64, at: DateTime<Utc>) {
+        mark.fetch_max(at.timestamp_micros(), Ordering::SeqCst);
+        if !marks.listed.swap(true, Ordering::SeqCst) {
+            self.marked().push(Arc::clone(marks));
+        }
+    }
+
+    /// A list can't be left half changed, so a poisoned lock is as good as any.
+    fn marked(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Marks>>> {
+        self.marked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes down what happened by the tokens. What could not be written waits for the next round.
+    pub(super) async fn write_notes(&self, store: &Store) -> Result<(), StorageError> {
+        let marked = std::mem::take(&mut *self.marked());
+        if marked.is_empty() {
+            return Ok(());
+        }
+        let notes: Vec<WebhookNote> = marked.iter().map(|marks| marks.take()).collect();
+        let written = store.note_webhooks(&notes).await;
+        let left = |note: &WebhookNote| {
+            let left = written.as_ref().map(|left| left.contains(&note.token));
+            left.unwrap_or(true)
+        };
+        for (marks, note) in marked.iter().zip(&notes).filter(|(_, note)| left(note)) {
+            for (mark, at) in [
+                (&marks.accepted, note.accepted_at),
+                (&marks.refused, note.refused_at),
+            ] {
+                if let Some(at) = at {
+                    self.note(marks, mark, at);
+                }
+            }
+        }
+        written.map(drop)
+    }
+
+    /// Asks again for everything that is in use.
+    pub(super) async fn refresh(&self, store: &Store) -> Result<(), StorageError> {
         let in_use: HashMap<TokenHash, Arc<Known>> = self
             .known
             .iter()
-            .filter(|(_, known)| known.is_in_use())
+            .filter(|(_, known)| known.wanted.load(Ordering::Relaxed))
             .map(|(hash, known)| (*hash, known))
             .collect();
         if in_use.is_empty() {
-            return Ok(Happened::default());
+            return Ok(());
         }
         let hashes: Vec<TokenHash> = in_use.keys().copied().collect();
         let asked_at = Instant::now();
-        let mut found: HashMap<_, _> = store.webhook_bindings(&hashes).await?.into_iter().collect();
-        let mut happened = Happened::default();
+        let found = store.webhook_bindings_again(&hashes).await?;
+        let mut found: HashMap<_, _> = found.into_iter().collect();
         for (hash, known) in in_use {
-            if known.used.swap(false, Ordering::Relaxed) {
-                happened.used.push(known.binding.clone());
-            }
-            if known.refused.swap(false, Ordering::Relaxed) {
-                happened.refused.push(known.binding.clone());
-            }
             let Some(binding) = found.remove(&hash) else {
                 self.known.invalidate(&hash).await;
                 continue;
@@ -190,11 +260,10 @@ impl Bindings {
                 binding,
                 asked_at,
                 wanted: AtomicBool::default(),
-                used: Arc::clone(&known.used),
-                refused: Arc::clone(&known.refused),
+                marks: Arc::clone(&known.marks),
             };
             self.known.insert(hash, Arc::new(renewed)).await;
         }
-        Ok(happened)
+        Ok(())
     }
 }

@@ -7,13 +7,17 @@ mod sources;
 
 use std::{sync::Arc, time::Duration};
 
+use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use self::bindings::{Known, REFRESH_EVERY};
 pub use self::sources::{WebhookProof, WebhookSources};
+use self::{
+    bindings::{Known, REFRESH_EVERY},
+    sources::{Signature, Standing},
+};
 use super::{App, AppError};
 use crate::{
     domain::{
@@ -34,30 +38,43 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How metrics call the vendor of a webhook that names none of ours.
 const NO_VENDOR: &str = "(none)";
 
-/// A webhook whose token is good. Whether it comes from the vendor is not known yet.
+/// A webhook that may be good: the rest is for its body to tell.
 #[derive(Debug)]
-pub struct KnownWebhook {
-    known: Arc<Known>,
+pub struct IncomingWebhook {
+    vendor: Vendor,
+    /// Nothing if no token is known that would admit it; it is refused, but not before its body was
+    /// waited for.
+    known: Option<Arc<Known>>,
+    /// What is to be the signature of the body; nothing if the source vouches already.
+    signature: Option<Signature>,
     /// How long the database may still take.
     patience: Duration,
 }
 
-impl KnownWebhook {
-    /// What logs show in place of the token.
+impl IncomingWebhook {
+    /// What logs show in place of the token, if it is known.
     #[must_use]
-    pub fn token_id(&self) -> WebhookTokenId {
-        self.known.binding.token
+    pub fn token_id(&self) -> Option<WebhookTokenId> {
+        self.known.as_ref().map(|known| known.binding.token)
+    }
+
+    /// Whether it comes from the vendor, whatever its body is.
+    #[must_use]
+    pub fn is_vouched(&self) -> bool {
+        self.known.is_some() && self.signature.is_none()
     }
 }
 
 impl App {
-    /// The first gate: the token has to be alive and bound to a connection of just this vendor. It
-    /// stands before the body is read, so strangers can't make us hold what they send.
+    /// What can be judged before the body is read, so that strangers can't make us hold what they
+    /// send: the token has to be alive and bound to a connection of just this vendor, and the source
+    /// has to vouch for the webhook, or there has to be a signature that may.
     pub async fn recognise_webhook(
         &self,
         provider: &str,
         token: &str,
-    ) -> Result<KnownWebhook, AppError> {
+        proof: &WebhookProof<'_>,
+    ) -> Result<IncomingWebhook, AppError> {
         let began = Instant::now();
         let vendor: Option<Vendor> = provider.parse().ok();
         let finding = self.find_binding(vendor, token);
@@ -65,14 +82,35 @@ impl App {
             Ok(found) => found,
             Err(_) => Err(AppError::WebhookNotTaken(Arc::new(NotTaken::TooLate))),
         };
-        let found = found.and_then(|found| found.ok_or(AppError::WebhookRefused));
-        match found {
-            Ok(known) => Ok(KnownWebhook {
-                known,
-                patience: PATIENCE.saturating_sub(began.elapsed()),
-            }),
-            Err(error) => Err(counted(vendor, error)),
+        let known = found.map_err(|error| counted(vendor, error))?;
+        let sources = &self.0.parts.webhook_sources;
+        let standing = vendor.map(|vendor| (vendor, sources.judge(vendor, proof)));
+        let (vendor, signature) = match standing {
+            Some((vendor, Standing::Vouched)) if known.is_some() => (vendor, None),
+            Some((vendor, Standing::Signed(signature))) => (vendor, Some(signature)),
+            _ => return Err(self.refused(vendor, known.as_ref())),
+        };
+        Ok(IncomingWebhook {
+            vendor,
+            known,
+            signature,
+            patience: PATIENCE.saturating_sub(began.elapsed()),
+        })
+    }
+
+    /// Refuses a webhook after all.
+    #[must_use]
+    pub fn refuse_webhook(&self, webhook: &IncomingWebhook) -> AppError {
+        self.refused(Some(webhook.vendor), webhook.known.as_ref())
+    }
+
+    fn refused(&self, vendor: Option<Vendor>, known: Option<&Arc<Known>>) -> AppError {
+        if let Some(known) = known {
+            tracing::debug!("the webhook's source was not accepted");
+            let now = self.0.parts.clock.now();
+            self.0.bindings.note_refused(known, now);
         }
+        counted(vendor, AppError::WebhookRefused)
     }
 
     async fn find_binding(
@@ -95,20 +133,33 @@ impl App {
         }))
     }
 
-    /// The second gate, and the inbox behind it. When this returns, the webhook and the pull that it
-    /// asks for are on disk.
+    /// The signature, where the source does not vouch yet, and the inbox behind it. When this returns,
+    /// the webhook and the pull that it asks for are on disk.
     pub async fn accept_webhook(
         &self,
-        webhook: &KnownWebhook,
-        proof: &WebhookProof<'_>,
+        webhook: &IncomingWebhook,
         body: Vec<u8>,
     ) -> Result<(), AppError> {
-        let vendor = webhook.known.binding.vendor;
-        match self.take_in(webhook, proof, body).await {
+        let vendor = webhook.vendor;
+        let sources = &self.0.parts.webhook_sources;
+        let signature = webhook.signature.as_ref();
+        let is_good = signature.is_none_or(|tag| sources.is_signed(vendor, tag, &body));
+        let Some(known) = webhook.known.as_ref().filter(|_| is_good) else {
+            return Err(self.refuse_webhook(webhook));
+        };
+        let now = self.0.parts.clock.now();
+        let delivery = self.judge(&known.binding, body, now);
+        let delivery = delivery.map_err(|error| counted(Some(vendor), error))?;
+        let outcome = delivery.outcome;
+        match self.take_in(delivery, webhook.patience).await {
             Ok(Accepted { duplicate }) => {
-                let outcome = if duplicate { "duplicate" } else { "accepted" };
+                let outcome = match outcome {
+                    _ if duplicate => "duplicate",
+                    DeliveryOutcome::Queued => "accepted",
+                    DeliveryOutcome::Ignored | DeliveryOutcome::Unmatched => outcome.as_str(),
+                };
                 telemetry::record_webhook(vendor.as_str(), outcome);
-                webhook.known.note_used();
+                self.0.bindings.note_accepted(known, now);
                 Ok(())
             }
             Err(error) => Err(counted(Some(vendor), error)),
@@ -117,25 +168,12 @@ impl App {
 
     async fn take_in(
         &self,
-        webhook: &KnownWebhook,
-        proof: &WebhookProof<'_>,
-        body: Vec<u8>,
+        delivery: NewDelivery,
+        patience: Duration,
     ) -> Result<Accepted, AppError> {
-        let binding = &webhook.known.binding;
-        if !self
-            .0
-            .parts
-            .webhook_sources
-            .vouch(binding.vendor, proof, &body)
-        {
-            tracing::debug!("the webhook's source was not accepted");
-            webhook.known.note_refused();
-            return Err(AppError::WebhookRefused);
-        }
-        let delivery = self.judge(binding, body)?;
         let id = delivery.id;
         let taking = self.0.parts.intake.accept(delivery);
-        let taken = tokio::time::timeout(webhook.patience, taking).await;
+        let taken = tokio::time::timeout(patience, taking).await;
         let accepted = taken
             .unwrap_or(Err(NotTaken::TooLate))
             .map_err(|error| AppError::WebhookNotTaken(Arc::new(error)))?;
@@ -145,7 +183,12 @@ impl App {
 
     /// What becomes of the body. Whatever it is, it is kept: a vendor must not send again and again
     /// what will never be of use.
-    fn judge(&self, binding: &WebhookBinding, body: Vec<u8>) -> Result<NewDelivery, AppError> {
+    fn judge(
+        &self,
+        binding: &WebhookBinding,
+        body: Vec<u8>,
+        now: DateTime<Utc>,
+    ) -> Result<NewDelivery, AppError> {
         let parts = &self.0.parts;
         let event = self
             .aggregator(binding.vendor)?
@@ -170,46 +213,38 @@ impl App {
             outcome,
             hint: event.hint,
             pull: PullId::new(&*parts.clock, &*parts.random),
-            received_at: parts.clock.now(),
+            received_at: now,
         })
     }
 
-    /// Keeps what is known of the tokens in use up to date until `stop`, and notes that they are
-    /// used.
+    /// Keeps what is known of the tokens in use up to date until `stop`, and notes what happened by
+    /// them, to the last.
     pub async fn keep_webhook_bindings(self, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(REFRESH_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
             self.refresh_webhook_bindings().await;
         }
+        warn_of(self.0.bindings.write_notes(&self.0.parts.store).await);
     }
 
     /// One round of that. Should it fail, webhooks ask for themselves.
     pub async fn refresh_webhook_bindings(&self) {
-        let parts = &self.0.parts;
-        let _round = self.0.bindings.begin_round().await;
-        let refreshed = async {
-            let happened = self.0.bindings.refresh(&parts.store).await?;
-            let now = parts.clock.now();
-            if !happened.used.is_empty() {
-                let used = happened.used.iter();
-                parts.store.note_webhook_tokens_used(used, now).await?;
-            }
-            if !happened.refused.is_empty() {
-                let refused = happened.refused.iter();
-                parts
-                    .store
-                    .note_webhook_tokens_refused(refused, now)
-                    .await?;
-            }
-            Ok::<_, StorageError>(())
-        };
-        if let Err(error) = refreshed.await {
-            tracing::warn!(
-                error = telemetry::with_causes(&error),
-                "webhook tokens can't be looked up"
-            );
-        }
+        let store = &self.0.parts.store;
+        let bindings = &self.0.bindings;
+        let _round = bindings.begin_round().await;
+        let refreshed = bindings.refresh(store).await;
+        let noted = bindings.write_notes(store).await;
+        warn_of(refreshed.and(noted));
+    }
+}
+
+fn warn_of(round: Result<(), StorageError>) {
+    if let Err(error) = round {
+        tracing::warn!(
+            error = telemetry::with_causes(&error),
+            "webhook tokens can't be looked up, or what happened by them not be noted"
+        );
     }
 }
 

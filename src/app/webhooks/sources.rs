@@ -41,6 +41,20 @@ impl<'a> WebhookProof<'a> {
     }
 }
 
+/// A code that stands for a body, if the vendor made it.
+pub(super) type Signature = [u8; 32];
+
+/// What can be said of a webhook's source before its body is read.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Standing {
+    /// It comes from the vendor.
+    Vouched,
+    /// It does if this is the signature of its body.
+    Signed(Signature),
+    /// It does not.
+    Stranger,
+}
+
 /// How the vendors' webhooks prove whence they come. By default none can.
 #[derive(Debug, Default)]
 pub struct WebhookSources {
@@ -72,15 +86,12 @@ impl WebhookSources {
         }
     }
 
-    /// Whether the webhook comes from the vendor. Where nothing is asked for, nothing passes.
-    pub(super) fn vouch(&self, vendor: Vendor, proof: &WebhookProof<'_>, body: &[u8]) -> bool {
+    /// What can be said of a webhook before its body is read. Where nothing is asked for, nothing
+    /// passes.
+    pub(super) fn judge(&self, vendor: Vendor, proof: &WebhookProof<'_>) -> Standing {
         let Some(source) = self.vendors.get(&vendor) else {
-            return false;
+            return Standing::Stranger;
         };
-        let signed = source.signature.as_ref().is_some_and(|keyed| {
-            let tag = proof.only(SIGNATURE).and_then(unhex);
-            tag.is_some_and(|tag| keyed.clone().chain_update(body).verify_slice(&tag).is_ok())
-        });
         let marked = source.header.as_ref().is_some_and(|(name, expected)| {
             let given = proof.only(name);
             given.is_some_and(|given| expected.is(given))
@@ -89,7 +100,25 @@ impl WebhookSources {
             let client = self.client(proof);
             source.networks.iter().any(|net| net.contains(&client))
         };
-        signed || marked || listed()
+        if marked || !source.networks.is_empty() && listed() {
+            return Standing::Vouched;
+        }
+        let signature = source.signature.as_ref();
+        signature
+            .and_then(|_| unhex(proof.only(SIGNATURE)?))
+            .map_or(Standing::Stranger, Standing::Signed)
+    }
+
+    /// Whether a signature is the vendor's, of just this body.
+    pub(super) fn is_signed(&self, vendor: Vendor, signature: &Signature, body: &[u8]) -> bool {
+        let keyed = self
+            .vendors
+            .get(&vendor)
+            .and_then(|source| source.signature.as_ref());
+        keyed.is_some_and(|keyed| {
+            let mac = keyed.clone().chain_update(body);
+            mac.verify_slice(signature).is_ok()
+        })
     }
 
     /// The address that the request comes from: the socket's, or what the trusted proxies in front
@@ -174,8 +203,8 @@ fn address(entry: &[u8]) -> Option<IpAddr> {
     text.parse::<IpAddr>().ok().map(|ip| ip.to_canonical())
 }
 
-/// The bytes that hexadecimal digits write, in either case.
-fn unhex(text: &[u8]) -> Option<Vec<u8>> {
+/// The signature that hexadecimal digits write, in either case.
+fn unhex(text: &[u8]) -> Option<Signature> {
     let digit = |byte: u8| {
         char::from(byte)
             .to_digit(16)
@@ -184,10 +213,12 @@ fn unhex(text: &[u8]) -> Option<Vec<u8>> {
     let (pairs, []) = text.as_chunks::<2>() else {
         return None;
     };
-    pairs
-        .iter()
-        .map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?))
-        .collect()
+    let pairs: &[[u8; 2]; 32] = pairs.try_into().ok()?;
+    let mut signature = Signature::default();
+    for (byte, [high, low]) in signature.iter_mut().zip(pairs) {
+        *byte = digit(*high)? << 4 | digit(*low)?;
+    }
+    Some(signature)
 }
 
 #[cfg(test)]
@@ -256,10 +287,17 @@ mod tests {
     }
 
     #[test]
-    fn digits_are_read_in_pairs() {
-        assert_eq!(unhex(b"00fFA5"), Some(vec![0, 255, 0xa5]));
-        for odd in ["0", "0g", "0x", "é", " 0"] {
+    fn a_signature_is_64_digits_in_either_case() {
+        let text = "00fFA5".repeat(10) + "1234";
+        let read = unhex(text.as_bytes()).unwrap();
+        assert_eq!(read[..3], [0, 255, 0xa5]);
+        assert_eq!(read[30..], [0x12, 0x34]);
+        for odd in ["", &text[1..], &text[2..], &format!("{text}00")] {
             assert_eq!(unhex(odd.as_bytes()), None, "{odd}");
+        }
+        for odd in ["g", "x", " ", "é"] {
+            let text = format!("{odd}{}", &text[odd.len()..]);
+            assert_eq!(unhex(text.as_bytes()), None, "{text}");
         }
     }
 }

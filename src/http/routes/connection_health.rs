@@ -162,7 +162,8 @@ pub(in crate::http) struct DataVerdict {
     last_pull_id: Option<String>,
     /// How many rows there are
     transactions: u64,
-    /// Changes that the last successful pull found and no webhook had announced
+    /// Changes that no webhook had announced, found by the last pull that looked without being told to:
+    /// the daily one, or one asked for by hand
     missed_by_webhooks: u64,
 }
 

@@ -14,7 +14,7 @@ use crate::{
     http::{
         Api,
         caller::{Reader, Writer},
-        openapi::{ConnectionListProblems, DeliveryProblems},
+        openapi::{DeliveryProblems, ListOfOneProblems},
         page::{Paging, Scope, list_response},
         parts::{Id, Query},
         problem::Problem,
@@ -82,7 +82,7 @@ impl From<Delivery> for DeliveryResponse {
         ("limit" = Option<i64>, Query, description = "Rows per page", minimum = 1, maximum = 200, nullable = false),
         ("cursor" = Option<String>, Query, description = "A nextCursor or prevCursor of this list", nullable = false),
     ),
-    responses((status = 200, description = "OK", body = AggregatorDeliveryList), ConnectionListProblems)
+    responses((status = 200, description = "OK", body = AggregatorDeliveryList), ListOfOneProblems)
 )]
 pub(in crate::http) async fn list(
     State(api): State<Api>,

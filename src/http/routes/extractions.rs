@@ -32,8 +32,8 @@ use crate::{
         export,
         fields::Fields,
         openapi::{
-            ConnectionListProblems, ExtractionChangeProblems, ExtractionProblems,
-            ExtractionRequestProblems, ExtractionRowsDeletionProblems, ExtractionRowsProblems,
+            ExtractionChangeProblems, ExtractionProblems, ExtractionRequestProblems,
+            ExtractionRowsDeletionProblems, ExtractionRowsProblems, ListOfOneProblems,
         },
         page::{Paging, Scope, list_response},
         parts::{Id, Query},
@@ -278,7 +278,7 @@ async fn page(
         ("limit" = Option<i64>, Query, description = "Rows per page", minimum = 1, maximum = 200, nullable = false),
         ("cursor" = Option<String>, Query, description = "A nextCursor or prevCursor of this list", nullable = false),
     ),
-    responses((status = 200, description = "OK", body = ExtractionList), ConnectionListProblems)
+    responses((status = 200, description = "OK", body = ExtractionList), ListOfOneProblems)
 )]
 pub(in crate::http) async fn list_of_database(
     State(api): State<Api>,
@@ -303,7 +303,7 @@ pub(in crate::http) async fn list_of_database(
         ("limit" = Option<i64>, Query, description = "Rows per page", minimum = 1, maximum = 200, nullable = false),
         ("cursor" = Option<String>, Query, description = "A nextCursor or prevCursor of this list", nullable = false),
     ),
-    responses((status = 200, description = "OK", body = ExtractionList), ConnectionListProblems)
+    responses((status = 200, description = "OK", body = ExtractionList), ListOfOneProblems)
 )]
 pub(in crate::http) async fn list_of_rest(
     State(api): State<Api>,

@@ -4,6 +4,7 @@ pub(super) mod accounts;
 pub(super) mod aggregator_connections;
 pub(super) mod connection_health;
 pub(super) mod connector_types;
+mod day;
 pub(super) mod deliveries;
 pub(super) mod discovery;
 pub(super) mod discovery_connections;

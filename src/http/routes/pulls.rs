@@ -1,11 +1,11 @@
 //! `/v1/discovery/pulls` and `…/aggregator-connections/{id}/pulls`
 
 use axum::{Json, extract::State, http::StatusCode, response::IntoResponse};
-use chrono::{DateTime, NaiveDate, Utc};
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use utoipa::{ToSchema, openapi::schema::Object};
 
-use super::words;
+use super::{day::day, words};
 use crate::{
     domain::{
         ids::{ConnectionId, PullId},
@@ -15,7 +15,7 @@ use crate::{
         Api,
         body::OptionalJsonBody,
         caller::{Reader, Writer},
-        openapi::{ConnectionListProblems, PullChangeProblems, PullProblems, PullRequestProblems},
+        openapi::{ListOfOneProblems, PullChangeProblems, PullProblems, PullRequestProblems},
         page::{Paging, Scope, list_response},
         parts::{Id, Query},
         problem::{Code, Problem},
@@ -175,20 +175,6 @@ impl From<Pull> for PullResponse {
     }
 }
 
-/// Why a text is no day.
-#[derive(Debug, thiserror::Error)]
-#[error("must be a day such as 2026-01-31")]
-pub(super) struct NotADay;
-
-/// Reads a day in the one way that it is written.
-pub(super) fn day(text: &str) -> Result<NaiveDate, NotADay> {
-    let day: NaiveDate = text.parse().map_err(|_| NotADay)?;
-    // Four digits for the year, so that what comes before and after is a day, too.
-    (day.to_string() == text && text.len() == 10)
-        .then_some(day)
-        .ok_or(NotADay)
-}
-
 /// Request pull
 ///
 /// Asks for a pull of the connection now, or for a backfill of a window of days. If a pull waits
@@ -250,7 +236,7 @@ pub(in crate::http) async fn request(
         ("limit" = Option<i64>, Query, description = "Rows per page", minimum = 1, maximum = 200, nullable = false),
         ("cursor" = Option<String>, Query, description = "A nextCursor or prevCursor of this list", nullable = false),
     ),
-    responses((status = 200, description = "OK", body = AggregatorPullList), ConnectionListProblems)
+    responses((status = 200, description = "OK", body = AggregatorPullList), ListOfOneProblems)
 )]
 pub(in crate::http) async fn list(
     State(api): State<Api>,

@@ -16,6 +16,7 @@ use self::wire::{
     TransactionDirection, TransactionList, TransactionState, TransactionVersion,
     TransactionVersionList,
 };
+use super::day::day;
 use crate::{
     app::ExportPlace,
     domain::{
@@ -86,13 +87,6 @@ fn read_filter(fields: &mut Fields) -> (Option<TransactionFilter>, String) {
     };
     let text = format!("{filter:?}");
     (right.then_some(filter), text)
-}
-
-/// A calendar day, in the one way to write it.
-fn day(text: &str) -> Result<NaiveDate, &'static str> {
-    let read = text.parse::<NaiveDate>().ok();
-    read.filter(|day| day.to_string() == text && text.len() == 10)
-        .ok_or("must be a day, such as 2026-03-01")
 }
 
 async fn answer(

@@ -3,14 +3,20 @@
 use std::net::SocketAddr;
 
 use axum::{
+    body::Body,
     extract::{ConnectInfo, Path, Request, State, rejection::PathRejection},
-    http::{HeaderValue, StatusCode},
+    http::{HeaderMap, HeaderValue, StatusCode},
 };
 use tracing::field::display;
 
 use crate::{
-    app::{KnownWebhook, WebhookProof},
-    http::{Api, body::read_webhook, openapi::WebhookProblems, problem::Problem},
+    app::{IncomingWebhook, WebhookProof},
+    http::{
+        Api,
+        body::{WEBHOOK_PATIENCE, read_webhook, skip_webhook},
+        openapi::WebhookProblems,
+        problem::Problem,
+    },
 };
 
 /// Receive aggregator webhook
@@ -40,30 +46,7 @@ pub(in crate::http) async fn receive(
 ) -> Result<StatusCode, Problem> {
     // A path that can't be read holds no good token.
     let (provider, token) = path.map(|Path(parts)| parts).unwrap_or_default();
-    let webhook = api.app().recognise_webhook(&provider, &token).await?;
-    let name = || {
-        tracing::Span::current().record("webhook_token.id", display(webhook.token_id()));
-    };
-    // A span that records one more thing writes all that it holds anew, for nothing as long as
-    // nothing is told of the webhook.
-    if tracing::enabled!(tracing::Level::DEBUG) {
-        name();
-    }
-    let outcome = take(&api, &webhook, peer, request).await;
-    if outcome.is_err() {
-        name();
-    }
-    outcome
-}
-
-async fn take(
-    api: &Api,
-    webhook: &KnownWebhook,
-    peer: SocketAddr,
-    request: Request,
-) -> Result<StatusCode, Problem> {
     let (head, body) = request.into_parts();
-    let body = read_webhook(&head.headers, body).await?;
     let values = |name: &str| {
         let values = head.headers.get_all(name).iter();
         values.map(HeaderValue::as_bytes).collect()
@@ -72,6 +55,45 @@ async fn take(
         peer: peer.ip(),
         headers: &values,
     };
-    api.app().accept_webhook(webhook, &proof, body).await?;
-    Ok(StatusCode::ACCEPTED)
+    let webhook = api
+        .app()
+        .recognise_webhook(&provider, &token, &proof)
+        .await?;
+    let name = || {
+        if let Some(token) = webhook.token_id() {
+            tracing::Span::current().record("webhook_token.id", display(token));
+        }
+    };
+    // A span that records one more thing writes all that it holds anew, for nothing as long as
+    // nothing is told of the webhook.
+    if tracing::enabled!(tracing::Level::DEBUG) {
+        name();
+    }
+    let outcome = take(&api, &webhook, &head.headers, body).await;
+    if outcome.is_err() {
+        name();
+    }
+    outcome
+}
+
+async fn take(
+    api: &Api,
+    webhook: &IncomingWebhook,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<StatusCode, Problem> {
+    if webhook.token_id().is_none() {
+        // Or whoever sends a body slowly could tell a good token by that it is waited for.
+        skip_webhook(headers, body, WEBHOOK_PATIENCE).await;
+        return Err(api.app().refuse_webhook(webhook).into());
+    }
+    match read_webhook(headers, body, WEBHOOK_PATIENCE).await {
+        Ok(body) => {
+            api.app().accept_webhook(webhook, body).await?;
+            Ok(StatusCode::ACCEPTED)
+        }
+        Err(fault) if webhook.is_vouched() => Err(fault),
+        // What is wrong with a body is for the vendor to know.
+        Err(_) => Err(api.app().refuse_webhook(webhook).into()),
+    }
 }

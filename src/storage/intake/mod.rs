@@ -18,7 +18,7 @@ use tokio::sync::{
 };
 use tokio_util::sync::CancellationToken;
 
-pub use self::bindings::{TokenHash, WebhookBinding};
+pub use self::bindings::{TokenHash, WebhookBinding, WebhookNote};
 use super::Store;
 use crate::{domain::delivery::NewDelivery, shutdown::Shutdown, telemetry};
 

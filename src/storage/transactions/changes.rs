@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{
     super::{StorageError, TenantTx, page::rows_to_ask},
-    read::Row,
+    read::row_of,
 };
 use crate::domain::transaction::TransactionRecord;
 
@@ -97,27 +97,7 @@ impl TenantTx {
             } else {
                 ChangeOp::Modified
             };
-            let record = Row {
-                id: row.id,
-                connection_id: row.connection_id,
-                account_id: row.account_id,
-                vendor_id: row.vendor_id,
-                date: row.date,
-                civil_date: row.civil_date,
-                description: row.description,
-                direction: row.direction,
-                amount: row.amount,
-                currency: row.currency,
-                in_account: row.in_account,
-                status: row.status,
-                details: row.details,
-                replaces_id: row.replaces_id,
-                version: row.version,
-                pull_id: row.pull_id,
-                first_seen_at: row.first_seen_at,
-                updated_at: row.updated_at,
-                deleted_at: row.deleted_at,
-            };
+            let record = row_of!(row);
             items.push((op, record.try_into()?));
         }
         if !has_more {

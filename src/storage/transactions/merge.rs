@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{
     super::{StorageError, TenantTx},
-    read::{Row, TransactionFilter},
+    read::{TransactionFilter, row_of},
 };
 use crate::domain::{
     ids::AccountId,
@@ -178,27 +178,7 @@ impl TenantTx {
             let (Some(source), Some(count)) = (low.get_mut(index), counts.get_mut(index)) else {
                 continue;
             };
-            let record = Row {
-                id: row.id,
-                connection_id: row.connection_id,
-                account_id: row.account_id,
-                vendor_id: row.vendor_id,
-                date: row.date,
-                civil_date: row.civil_date,
-                description: row.description,
-                direction: row.direction,
-                amount: row.amount,
-                currency: row.currency,
-                in_account: row.in_account,
-                status: row.status,
-                details: row.details,
-                replaces_id: row.replaces_id,
-                version: row.version,
-                pull_id: row.pull_id,
-                first_seen_at: row.first_seen_at,
-                updated_at: row.updated_at,
-                deleted_at: row.deleted_at,
-            };
+            let record = row_of!(row);
             source.place = Some((record.civil_date, record.id));
             source.rows.push_back(record.try_into()?);
             *count += 1;

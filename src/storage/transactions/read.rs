@@ -56,6 +56,34 @@ pub(super) struct Row {
     pub(super) deleted_at: Option<DateTime<Utc>>,
 }
 
+/// The [`Row`] of a query that reads more than it.
+macro_rules! row_of {
+    ($from:ident) => {
+        $crate::storage::transactions::read::Row {
+            id: $from.id,
+            connection_id: $from.connection_id,
+            account_id: $from.account_id,
+            vendor_id: $from.vendor_id,
+            date: $from.date,
+            civil_date: $from.civil_date,
+            description: $from.description,
+            direction: $from.direction,
+            amount: $from.amount,
+            currency: $from.currency,
+            in_account: $from.in_account,
+            status: $from.status,
+            details: $from.details,
+            replaces_id: $from.replaces_id,
+            version: $from.version,
+            pull_id: $from.pull_id,
+            first_seen_at: $from.first_seen_at,
+            updated_at: $from.updated_at,
+            deleted_at: $from.deleted_at,
+        }
+    };
+}
+pub(super) use row_of;
+
 fn inconsistent(id: Uuid, column: &'static str) -> StorageError {
     StorageError::Inconsistent {
         table: "transactions",

@@ -7,6 +7,7 @@ use matcher_discovery::domain::{
     transaction::{CardDetails, Counterparty, Direction, References, TransactionStatus},
 };
 use serde_json::{Value, json};
+use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
 use super::transaction_changes::settled;
@@ -414,6 +415,38 @@ async fn an_export_holds_no_transaction_between_its_batches() {
     let rest = body.collect().await.unwrap().to_bytes();
     let lines = |bytes: &[u8]| bytes.split(|byte| *byte == b'\n').count() - 1;
     assert_eq!((lines(&first), lines(&rest)), (1_000, 500));
+}
+
+#[tokio::test]
+async fn versions_are_told_as_they_were_at_one_moment() {
+    let app = TestApp::start().await;
+    let client = app.client();
+    let ledger = Ledger::open(&app).await;
+    ledger.apply(1, &rows(&["1"])).await;
+    let id: Vec<String> = app.column("SELECT id::text FROM transactions").await;
+    let path = format!("{PATH}/{}/versions", id[0]);
+    // The row is read, the versions wait, and meanwhile there is another one.
+    let mut writer = PgConnection::connect(&app.database_url()).await.unwrap();
+    let mut tx = writer.begin().await.unwrap();
+    sqlx::raw_sql("LOCK TABLE transaction_versions IN ACCESS EXCLUSIVE MODE")
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    let writing = async {
+        let waiting = "SELECT count(*) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
+             WHERE c.relname = 'transaction_versions' AND NOT l.granted";
+        while app.column::<i64>(waiting).await == [0] {}
+        sqlx::raw_sql("UPDATE transactions SET version = version + 1")
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+    };
+    let (answer, ()) = futures_util::future::join(client.get(&path), writing).await;
+    let told = answer.expect(200);
+    assert_eq!(told["items"].as_array().unwrap().len(), 1, "{told:#}");
+    assert_eq!(told["items"][0]["version"], 1);
+    assert_eq!(told["items"][0]["transaction"]["version"], 1);
 }
 
 #[tokio::test]

@@ -8,13 +8,19 @@ use serde_json::{Value, json};
 use super::{
     Endpoint, TOKENS, count, created, expect_taken, nothing_was_written, send, sign, start,
 };
-use crate::support::TestApp;
+use crate::support::{Answer, TestApp};
 
 /// Refused, whatever for.
 async fn expect_refused(app: &TestApp, path: &str, from: &str, headers: &[(&str, &str)]) {
     let body = created("event-1").to_string();
     let headers = [headers, &[("x-request-id", "the-same")]].concat();
     let answer = send(app, path, from, &headers, body).await;
+    expect_refusal(answer);
+}
+
+/// A refusal that tells nothing; the request's id has to be `the-same`.
+#[track_caller]
+pub(super) fn expect_refusal(answer: Answer) {
     answer.expect_problem(401, "MTCH-0212");
     // Nobody can tell from the answer which gate was closed.
     assert_eq!(
@@ -284,12 +290,18 @@ async fn neither_answers_nor_metrics_show_the_token() {
     expect_taken(&endpoint.deliver(&app, &created("event-1")).await);
     expect_taken(&endpoint.deliver(&app, &created("event-1")).await);
     expect_refused(&app, &endpoint.path(), "203.0.113.7", &[]).await;
+    expect_taken(&endpoint.deliver(&app, &json!({"event": "new"})).await);
+    let mut elsewhere = created("event-2");
+    elsewhere["itemId"] = json!("another");
+    expect_taken(&endpoint.deliver(&app, &elsewhere).await);
     let metrics = app.anonymous().get("/metrics").await;
     let metrics = String::from_utf8(metrics.body).unwrap();
     assert!(!metrics.contains(&endpoint.token) && !metrics.contains(&app.tenant.to_string()));
     for told in [
         r#"webhooks_total{vendor="pluggy",outcome="accepted"}"#,
         r#"webhooks_total{vendor="pluggy",outcome="duplicate"}"#,
+        r#"webhooks_total{vendor="pluggy",outcome="ignored"}"#,
+        r#"webhooks_total{vendor="pluggy",outcome="unmatched"}"#,
         r#"webhooks_total{vendor="pluggy",outcome="refused"}"#,
         r#"webhook_batch_size_bucket{le="1"}"#,
         r#"operation="/v1/discovery/webhooks/{provider}/{webhookToken}",method="POST",status="202""#,

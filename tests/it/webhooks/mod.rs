@@ -1,9 +1,12 @@
 //! Webhooks in: the gates, the inbox behind them, and what happens when the inbox can't be written.
 
 mod batches;
+mod bodies;
 mod gates;
 mod inbox;
+mod strangers;
 mod trouble;
+mod verdicts;
 
 use std::net::{IpAddr, SocketAddr};
 

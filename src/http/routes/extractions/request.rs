@@ -15,7 +15,7 @@ use crate::{
     http::{
         fields::Fields,
         problem::{Code, Problem},
-        routes::pulls::day,
+        routes::day::day,
     },
 };
 
