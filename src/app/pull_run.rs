@@ -22,7 +22,7 @@ use crate::{
         random,
     },
     storage::{ClaimedPull, Ending, FailedPull, Lease, PullSignal, StorageError, TenantTx},
-    vendors::{Access, Disposition, VendorError, budget::Share},
+    vendors::{Access, Disposition, ErrorKind, VendorError, budget::Share},
 };
 
 /// How long a worker may give no sign of life.
@@ -179,7 +179,10 @@ impl App {
         let failed = tx
             .failed_since_success(claimed.connection, TOO_MANY_FAILED)
             .await?;
-        let gives_up = failed.len() >= usize::from(TOO_MANY_FAILED);
+        let gives_up = failed.len() >= usize::from(TOO_MANY_FAILED)
+            || failed
+                .iter()
+                .any(|pull| was_refused(pull) && pull.window.is_none());
         let inherited = if gives_up { &[] } else { &failed[..] };
         let mut pulls = vec![claimed.lease.pull];
         pulls.extend(inherited.iter().map(|pull| pull.id));
@@ -285,6 +288,12 @@ impl App {
             .await?;
         if !ours {
             return Ok(());
+        }
+        if let Ending::Failed(failure) = ending
+            && failure.class == ErrorKind::WrongRequest.class()
+        {
+            // It may be the place in a listing that is wrong, which every next attempt would go on from.
+            tx.forget_listings(claimed.connection).await?;
         }
         if matches!(ending, Ending::Succeeded) {
             let next = now + SWEEP_EVERY - jitter(claimed.connection, SWEEP_EVERY);
@@ -434,16 +443,24 @@ fn inherit(claimed: &mut ClaimedPull, failed: &[FailedPull]) {
     for pull in failed {
         claimed.demand = claimed.demand.max(pull.demand);
         claimed.asked_at = claimed.asked_at.max(pull.asked_at);
-        claimed.window = match (claimed.window, pull.window) {
+        // Days that the vendor refuses once it refuses again.
+        let window = pull.window.filter(|_| !was_refused(pull));
+        claimed.window = match (claimed.window, window) {
             (Some(ours), Some(theirs)) => Some((ours.0.min(theirs.0), ours.1.max(theirs.1))),
             (ours, theirs) => ours.or(theirs),
         };
     }
 }
 
-/// Something that several pulls were asked for may be what makes them fail, and would make all the
-/// next ones fail. So it is not asked for again; everything is read instead, which holds what they
-/// were asked for.
+/// Whether the vendor found that we asked for something wrong: the days that an operator asked for, or,
+/// where there were none, something that an event named.
+fn was_refused(pull: &FailedPull) -> bool {
+    pull.class.as_deref() == Some(ErrorKind::WrongRequest.class())
+}
+
+/// Something that several pulls were asked for may be what makes them fail, or that the vendor refused
+/// one for, and would make all the next ones fail. So it is not asked for again; everything is read
+/// instead, which holds what they were asked for.
 fn read_everything_instead(claimed: &mut ClaimedPull, hints: &mut Hints, failed_at: DateTime<Utc>) {
     hints.full = true;
     claimed.demand = Demand::Everything;

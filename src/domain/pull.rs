@@ -531,10 +531,11 @@ pub fn plan(input: &PlanInput<'_>) -> Vec<Step> {
         // What Belvo finds by that filter is not promised.
         window |= input.vendor == Vendor::Belvo;
     }
-    // They may be of any day. What was read whole since they were named is read with them, or a pull
-    // that takes several attempts would begin again after each.
+    // They may be of any day. What was read whole since they were named, and asked for, is read with
+    // them, or a pull that takes several attempts would begin again after each.
     let read = cursor.full_at.zip(hints.named_at);
-    full |= too_many && read.is_none_or(|(full_at, named_at)| full_at < named_at);
+    let read = read.is_some_and(|(full_at, named_at)| full_at >= named_at.max(asked_at));
+    full |= too_many && !read;
     steps.extend(named);
     let backfilled = |from, to| {
         let covers = |one: Backfill| one.from <= from && to <= one.to && done(Some(one.at));

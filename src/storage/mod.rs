@@ -48,7 +48,7 @@ pub use self::{
     isolation::IsolationError,
     migrate::{DatabaseFacts, MigrationError, MigrationState},
     page::{Page, PageStart},
-    pulls::{Ending, FailedPull, Lease, NewPull},
+    pulls::{Ending, FailedPull, HandOver, Lease, NewPull},
     queue::{ClaimedPull, PullSignal},
     source_states::SourceVerdicts,
     system::{BrokenChain, StoredTenantKey},

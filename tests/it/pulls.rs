@@ -1,6 +1,9 @@
 //! Pulls: what the vendor has becomes what we have.
 
+mod by_hand;
 mod continued;
+mod locks;
+mod refused;
 mod told;
 
 use std::collections::BTreeMap;

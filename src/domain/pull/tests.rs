@@ -150,10 +150,17 @@ fn many_named_rows_are_read_with_everything_once() {
         ids: (0..=MANY).map(|id| id.to_string()).collect(),
     }]);
     many.named_at = Some(at("2026-03-01T11:00:01Z"));
-    let steps = plan(&input(&many, fresh()));
-    assert_eq!(steps, [Step::Full]);
+    let told = |cursor| PlanInput {
+        asked_at: DateTime::UNIX_EPOCH,
+        ..input(&many, cursor)
+    };
+    assert_eq!(plan(&told(fresh())), [Step::Full]);
     let read = fresh().after(&Step::Full, at("2026-03-01T11:00:01Z"));
-    assert_eq!(plan(&input(&many, read)), []);
+    assert_eq!(plan(&told(read)), []);
+    // Somebody asked for them again since.
+    assert_eq!(plan(&input(&many, read)), [Step::Full]);
+    let again = fresh().after(&Step::Full, at("2026-03-01T12:00:00Z"));
+    assert_eq!(plan(&input(&many, again)), []);
 }
 
 #[test]
