@@ -21,7 +21,10 @@ use crate::{
         pull::{Demand, Hints, MAX_ATTEMPTS, Progress, PullFailure, PullReason, backoff, jitter},
         random,
     },
-    storage::{ClaimedPull, Ending, FailedPull, Lease, PullSignal, StorageError, TenantTx},
+    storage::{
+        Claim, ClaimedPull, Constraint, Ending, FailedPull, Lease, PullSignal, Served,
+        StorageError, TenantTx,
+    },
     vendors::{Access, Disposition, ErrorKind, VendorError, budget::Share},
 };
 
@@ -41,6 +44,8 @@ const SWEEP_AGAIN: TimeDelta = TimeDelta::minutes(10);
 /// How long a connection rests between two looks that nobody asked for.
 pub(super) const SWEEP_EVERY: TimeDelta = TimeDelta::hours(24);
 
+/// How often a worker looks again at once when others were faster.
+const RACES: u32 = 4;
 /// After so many failed pulls in a row the next one does not do what they were to do, but reads
 /// everything.
 const TOO_MANY_FAILED: u8 = 3;
@@ -295,6 +300,10 @@ impl App {
             // It may be the place in a listing that is wrong, which every next attempt would go on from.
             tx.forget_listings(claimed.connection).await?;
         }
+        if matches!(ending, Ending::Retry { at, .. } if *at <= now) {
+            // This process ends; another one may go on with it at once.
+            tx.wake_workers().await?;
+        }
         if matches!(ending, Ending::Succeeded) {
             let next = now + SWEEP_EVERY - jitter(claimed.connection, SWEEP_EVERY);
             tx.schedule_sweep(claimed.connection, next).await?;
@@ -319,14 +328,35 @@ impl App {
 
     /// Claims the pull that is next, if one is due.
     pub async fn claim_pull(&self) -> Result<Option<ClaimedPull>, AppError> {
+        self.claim_pull_of(Served::Anybody).await
+    }
+
+    /// Claims the pull that is next among those of the tenants that are served.
+    pub async fn claim_pull_of(&self, served: Served) -> Result<Option<ClaimedPull>, AppError> {
+        for _ in 0..RACES {
+            match self.reach_for_pull(served).await? {
+                Claim::Claimed(claimed) => return Ok(Some(claimed)),
+                Claim::LostRace => {}
+                Claim::Nothing => return Ok(None),
+            }
+        }
+        // Somebody holds it for longer, and tells when it is to be done.
+        Ok(None)
+    }
+
+    async fn reach_for_pull(&self, served: Served) -> Result<Claim, AppError> {
         let parts = &self.0.parts;
         let now = parts.clock.now();
         let token = new_uuid(&*parts.clock, &*parts.random);
         let mut system = parts.store.begin_system().await?;
-        let claimed = system.claim_pull(token, now, now + LEASE).await?;
+        let claim = match system.claim_pull(served, token, now, now + LEASE).await {
+            // Another worker has just begun with another one of the same connection.
+            Err(StorageError::Violates(Constraint::RunningPull, _)) => return Ok(Claim::LostRace),
+            other => other?,
+        };
         // Claim, commit, then work.
         system.commit().await?;
-        Ok(claimed)
+        Ok(claim)
     }
 
     /// Hears what is asked for.

@@ -49,7 +49,7 @@ pub use self::{
     migrate::{DatabaseFacts, MigrationError, MigrationState},
     page::{Page, PageStart},
     pulls::{Ending, FailedPull, HandOver, Lease, NewPull},
-    queue::{ClaimedPull, PullSignal},
+    queue::{Claim, ClaimedPull, PullSignal, Served},
     source_states::SourceVerdicts,
     system::{BrokenChain, StoredTenantKey},
     transactions::{

@@ -3,6 +3,7 @@
 mod by_hand;
 mod continued;
 mod locks;
+mod queue;
 mod refused;
 mod told;
 
