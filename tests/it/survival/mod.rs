@@ -4,6 +4,7 @@
 //! waited for is always that something has happened.
 
 mod chance;
+mod ended;
 mod exhausted;
 mod full;
 mod killed;
