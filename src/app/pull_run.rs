@@ -23,7 +23,7 @@ use crate::{
     },
     storage::{
         Claim, ClaimedPull, Constraint, Ending, FailedPull, Lease, PullSignal, Served,
-        StorageError, TenantTx,
+        StorageError, TenantTx, within,
     },
     vendors::{Access, Disposition, ErrorKind, VendorError, budget::Share},
 };
@@ -121,14 +121,19 @@ impl App {
 
     /// Gives a sign of life from time to time; comes back only when the pull is lost.
     async fn keep_lease(&self, claimed: &ClaimedPull) -> Stop {
+        let mut kept_at = self.0.parts.clock.now();
         loop {
             tokio::time::sleep(HEARTBEAT).await;
-            match self.advance(claimed, &Progress::default()).await {
+            match within(HEARTBEAT, self.advance(claimed, &Progress::default())).await {
                 Err(Stop::LeaseLost) => return Stop::LeaseLost,
                 Err(error) => {
                     tracing::warn!(%error, pull.id = %claimed.lease.pull, "the lease of a pull could not be kept");
+                    if self.0.parts.clock.now() - kept_at >= LEASE {
+                        // Somebody else may be at it by now; what hangs here is given up.
+                        return Stop::LeaseLost;
+                    }
                 }
-                Ok(()) => {}
+                Ok(()) => kept_at = self.0.parts.clock.now(),
             }
         }
     }

@@ -23,7 +23,7 @@ use crate::{
         vendor::Vendor,
         webhook_token::WebhookToken,
     },
-    storage::{Accepted, NotTaken, StorageError, WebhookBinding},
+    storage::{Accepted, NotTaken, StorageError, WebhookBinding, within},
     telemetry,
 };
 
@@ -204,7 +204,7 @@ impl App {
             }
             Ok::<_, StorageError>(())
         };
-        if let Err(error) = refreshed.await {
+        if let Err(error) = within(PATIENCE, refreshed).await {
             tracing::warn!(
                 error = telemetry::with_causes(&error),
                 "webhook tokens can't be looked up"

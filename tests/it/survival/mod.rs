@@ -9,6 +9,7 @@ mod exhausted;
 mod full;
 mod killed;
 mod restarted;
+mod silent;
 mod tenants;
 mod workers;
 
