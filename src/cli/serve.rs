@@ -7,14 +7,14 @@ use tokio::{net::TcpListener, time::Instant};
 use clap::{Args, ValueEnum};
 
 use super::{
-    Failure, ListenArgs, configure,
+    Failure, ListenArgs, configure, timekeeping,
     wiring::{self, Outside, Service},
 };
 use crate::{
     config::{Config, Profile, Source},
     connectors,
     domain::{
-        clock::SystemClock,
+        clock::{SetClock, SystemClock},
         ids::TenantId,
         random::{OsRandom, Random},
     },
@@ -110,10 +110,11 @@ pub(super) async fn start(
     allow_http: bool,
 ) -> Result<Service, Failure> {
     let random: Arc<dyn Random> = Arc::new(OsRandom);
+    let clock = SetClock::new(Arc::new(SystemClock));
     let service = wiring::assemble(
         config,
         Outside {
-            clock: Arc::new(SystemClock),
+            clock: Arc::new(clock.clone()),
             random: Arc::clone(&random),
             connectors: connectors::compiled_in(&wiring::reach(config))?,
             allow_http,
@@ -129,6 +130,9 @@ pub(super) async fn start(
         )
         .into());
     }
+    timekeeping::set(&clock, &service.store).await?;
+    let keeping = timekeeping::keep(clock, service.store.clone(), shutdown.token());
+    shutdown.spawn("clock", keeping);
     if let Err(error) = service.authenticator.load_keys().await {
         // An issuer that is down now may be up when the first token comes.
         tracing::warn!(%error, "the key set of the token issuer could not be loaded; will try again");
