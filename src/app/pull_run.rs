@@ -22,9 +22,10 @@ use crate::{
         random,
     },
     storage::{
-        Claim, ClaimedPull, Constraint, Ending, FailedPull, Lease, PullSignal, Served,
+        Claim, ClaimedPull, Constraint, Ending, FailedPull, Lease, PullSignal, QueueDepth, Served,
         StorageError, TenantTx, within,
     },
+    telemetry,
     vendors::{Access, Disposition, ErrorKind, VendorError, budget::Share},
 };
 
@@ -95,7 +96,7 @@ impl App {
     /// Runs a claimed pull to its end, and writes down what became of it.
     pub async fn run_pull(&self, claimed: ClaimedPull, stopping: &CancellationToken) {
         let outcome = tokio::select! {
-            outcome = self.attempt(claimed, stopping) => outcome,
+            outcome = Box::pin(self.attempt(claimed, stopping)) => outcome,
             lost = self.keep_lease(&claimed) => Err(lost),
             () = out_of_time(stopping) => Err(Stop::Stopping),
         };
@@ -314,6 +315,7 @@ impl App {
             tx.schedule_sweep(claimed.connection, next).await?;
         }
         tx.commit().await?;
+        telemetry::record_pull_attempt(ending.word());
         let failure = match ending {
             Ending::Failed(failure) => Some(failure),
             Ending::Retry { failure, .. } => failure.as_ref(),
@@ -362,6 +364,15 @@ impl App {
         // Claim, commit, then work.
         system.commit().await?;
         Ok(claim)
+    }
+
+    /// Measures how much waits and runs.
+    pub async fn measure_queue(&self) -> Result<QueueDepth, AppError> {
+        let now = self.0.parts.clock.now();
+        let mut system = self.0.parts.store.begin_system().await?;
+        let depth = system.queue_depth(now).await?;
+        telemetry::record_queue(depth.waiting, depth.running, depth.longest_due);
+        Ok(depth)
     }
 
     /// Hears what is asked for.

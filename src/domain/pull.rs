@@ -277,22 +277,6 @@ impl Hints {
         }
     }
 
-    /// Takes in what others say as well.
-    pub fn absorb(&mut self, others: Self) {
-        self.full |= others.full;
-        self.window |= others.window;
-        self.named_at = self.named_at.max(others.named_at);
-        for (account, since) in others.created {
-            self.merge(Hint::Created { account, since });
-        }
-        for (account, ids) in others.named {
-            self.named.entry(account).or_default().extend(ids);
-        }
-        for (account, ids) in others.deleted {
-            self.deleted.entry(account).or_default().extend(ids);
-        }
-    }
-
     /// When the new rows of `account` were taken in, if an event told of any.
     fn created_since(&self, account: &str, watermark: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let told = [None, Some(account.to_owned())];

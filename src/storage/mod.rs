@@ -49,7 +49,7 @@ pub use self::{
     migrate::{DatabaseFacts, MigrationError, MigrationState},
     page::{Page, PageStart},
     pulls::{Ending, FailedPull, HandOver, Lease, NewPull},
-    queue::{Claim, ClaimedPull, PullSignal, Served},
+    queue::{Claim, ClaimedPull, PullSignal, QueueDepth, Served},
     source_states::SourceVerdicts,
     system::{BrokenChain, StoredTenantKey},
     transactions::{

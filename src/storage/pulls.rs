@@ -490,6 +490,7 @@ impl TenantTx {
         if !self.hold_leased_pull(lease).await? {
             return Ok(false);
         }
+        let joined;
         let (state, due_at, failure, counts) = match ending {
             Ending::Succeeded => (PullState::Succeeded, now, None, true),
             Ending::Retry {
@@ -504,12 +505,17 @@ impl TenantTx {
                 let waiting = self
                     .hand_over_to_waiting(lease.pull, connection, how)
                     .await?;
-                let state = match waiting {
-                    // The other one does its work; nothing failed.
-                    Some(_) => PullState::Cancelled,
-                    None => PullState::Retrying,
-                };
-                (state, *at, failure.as_ref(), *counts)
+                match waiting {
+                    // Nothing failed for good, and whoever looks for this one is told where it went.
+                    Some(waiting) => {
+                        joined = PullFailure {
+                            class: "joined".to_owned(),
+                            message: format!("pull {waiting} does its work"),
+                        };
+                        (PullState::Cancelled, *at, Some(&joined), *counts)
+                    }
+                    None => (PullState::Retrying, *at, failure.as_ref(), *counts),
+                }
             }
             // What it was asked for is not lost with it: the next one looks for what failed.
             Ending::Failed(failure) => (PullState::Failed, now, Some(failure), true),

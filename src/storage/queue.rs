@@ -1,6 +1,8 @@
 //! The queue over all tenants: which pull is next, and which lost its worker. On the system role,
 //! like everything that crosses tenants.
 
+use std::time::Duration;
+
 use chrono::{DateTime, NaiveDate, Utc};
 use futures_util::FutureExt as _;
 use sqlx::postgres::PgListener;
@@ -215,16 +217,35 @@ impl SystemTx {
         Ok(named.collect())
     }
 
-    /// How many pulls wait, and how many run.
-    pub async fn queue_depth(&mut self) -> Result<(u64, u64), StorageError> {
+    /// How much waits and runs, of all tenants.
+    pub async fn queue_depth(&mut self, now: DateTime<Utc>) -> Result<QueueDepth, StorageError> {
         let row = sqlx::query!(
-            r#"SELECT (SELECT count(*) FROM pulls WHERE state IN ('queued', 'retrying')) AS "waiting!",
-                      (SELECT count(*) FROM pulls WHERE state = 'running') AS "running!""#
+            r#"SELECT w.waiting AS "waiting!", r.running AS "running!", w.oldest_due
+               FROM (SELECT count(*) AS waiting, min(due_at) FILTER (WHERE due_at <= $1) AS oldest_due
+                     FROM pulls WHERE state IN ('queued', 'retrying')) AS w,
+                    (SELECT count(*) AS running FROM pulls WHERE state = 'running') AS r"#,
+            now
         )
         .fetch_one(&mut *self.tx)
         .await?;
-        Ok((row.waiting.unsigned_abs(), row.running.unsigned_abs()))
+        let waited = row.oldest_due.and_then(|due| (now - due).to_std().ok());
+        Ok(QueueDepth {
+            waiting: row.waiting.unsigned_abs(),
+            running: row.running.unsigned_abs(),
+            longest_due: waited.unwrap_or_default(),
+        })
     }
+}
+
+/// How much waits and runs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct QueueDepth {
+    /// Pulls that wait, due or not.
+    pub waiting: u64,
+    /// Pulls that run.
+    pub running: u64,
+    /// For how long the one has been due that has been so for longest.
+    pub longest_due: Duration,
 }
 
 /// Hears that there may be something to do.

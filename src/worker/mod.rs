@@ -120,6 +120,9 @@ async fn keep_up(app: App, stopping: CancellationToken) {
         if let Err(error) = within(ROUND, app.ask_for_sweeps()).await {
             tracing::warn!(%error, "the calendar could not be looked at");
         }
+        if let Err(error) = within(ROUND, app.measure_queue()).await {
+            tracing::warn!(%error, "the queue of pulls could not be measured");
+        }
         match within(ROUND, app.prune_deliveries(pruning)).await {
             Ok(place) => pruning = place,
             Err(error) => tracing::warn!(%error, "old deliveries could not be cleared away"),
