@@ -71,10 +71,17 @@ impl Shutdown {
         self.token.clone()
     }
 
+    /// Cancelled as soon as it is announced that the process is about to end: for work that another
+    /// process may go on with, and that nobody here waits for.
+    #[must_use]
+    pub fn announced(&self) -> CancellationToken {
+        self.announced.clone()
+    }
+
     /// Whether the process serves or drains.
     #[must_use]
     pub fn phase(&self) -> Phase {
-        if self.announced.is_cancelled() || self.token.is_cancelled() {
+        if self.announced.is_cancelled() {
             Phase::Draining
         } else {
             Phase::Running
@@ -88,6 +95,7 @@ impl Shutdown {
 
     /// Tells every task to end.
     pub fn trigger(&self) {
+        self.announced.cancel();
         self.token.cancel();
     }
 
@@ -240,6 +248,19 @@ mod tests {
         shutdown.trigger();
         assert_eq!(clone.phase(), Phase::Draining);
         clone.token().cancelled().await;
+    }
+
+    #[tokio::test]
+    async fn an_announcement_is_heard_before_anybody_is_told_to_end() {
+        let shutdown = Shutdown::new();
+        shutdown.announce();
+        shutdown.announced().cancelled().await;
+        assert_eq!(shutdown.phase(), Phase::Draining);
+        assert!(!shutdown.token().is_cancelled());
+        // Whoever ends without a word before ends all the same.
+        let shutdown = Shutdown::new();
+        shutdown.trigger();
+        shutdown.announced().cancelled().await;
     }
 
     #[tokio::test]

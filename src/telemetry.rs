@@ -94,6 +94,12 @@ const HTTP_DURATION: &str = "http_request_duration_seconds";
 const WEBHOOKS: &str = "webhooks_total";
 /// How many webhooks were written together.
 const WEBHOOK_BATCH: &str = "webhook_batch_size";
+/// Attempts at pulls that are over, by what became of them.
+const PULL_ATTEMPTS: &str = "pull_attempts_total";
+/// Pulls that wait and that run, of all processes.
+const PULLS: &str = "pulls";
+/// For how long the pull has been due that has been so for longest.
+const PULLS_LONGEST_DUE: &str = "pulls_longest_due_seconds";
 /// Constant 1, with the version as its label.
 const BUILD_INFO: &str = "build_info";
 
@@ -166,6 +172,19 @@ pub fn record_webhook_batch(size: usize) {
     metrics::histogram!(WEBHOOK_BATCH).record(size);
 }
 
+/// Counts an attempt at a pull that is over. The label is a name out of the program.
+pub fn record_pull_attempt(outcome: &'static str) {
+    metrics::counter!(PULL_ATTEMPTS, "outcome" => outcome).increment(1);
+}
+
+/// Notes how many pulls wait and run, and for how long one of them has been due.
+pub fn record_queue(waiting: u64, running: u64, longest_due: Duration) {
+    let whole = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+    metrics::gauge!(PULLS, "state" => "waiting").set(whole(waiting));
+    metrics::gauge!(PULLS, "state" => "running").set(whole(running));
+    metrics::gauge!(PULLS_LONGEST_DUE).set(whole(longest_due.as_secs()));
+}
+
 /// The process' metrics.
 #[derive(Clone, Debug)]
 pub struct MetricsHandle(PrometheusHandle);
@@ -229,6 +248,21 @@ fn install() -> MetricsHandle {
     metrics::describe_histogram!(HTTP_DURATION, Unit::Seconds, "Time to answer a request.");
     metrics::describe_counter!(WEBHOOKS, Unit::Count, "Webhooks received.");
     metrics::describe_histogram!(WEBHOOK_BATCH, Unit::Count, "Webhooks written together.");
+    metrics::describe_counter!(
+        PULL_ATTEMPTS,
+        Unit::Count,
+        "Attempts at pulls that are over."
+    );
+    metrics::describe_gauge!(
+        PULLS,
+        Unit::Count,
+        "Pulls that wait or run, whichever process works on them."
+    );
+    metrics::describe_gauge!(
+        PULLS_LONGEST_DUE,
+        Unit::Seconds,
+        "How long the pull that waited longest has been due."
+    );
     metrics::describe_gauge!(BUILD_INFO, "Always 1; the label says which version runs.");
     metrics::gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1);
     handle

@@ -116,6 +116,8 @@ impl App {
         if known.is_some_and(|known| findings.are(&known)) {
             return Ok(());
         }
+        // Held before the pull, as whoever deletes it does.
+        let current = tx.lock_aggregator_connection(tested.id).await?;
         if let Some(lease) = lease {
             let until = self.0.parts.clock.now() + LEASE;
             let ours = tx.advance_pull(lease, &Progress::default(), until).await?;
@@ -123,7 +125,6 @@ impl App {
                 return Ok(());
             }
         }
-        let current = tx.lock_aggregator_connection(tested.id).await?;
         if current.is_some_and(|current| current.version == tested.version) {
             tx.record_findings(
                 tested.id,

@@ -9,10 +9,10 @@ use crate::{
         audit::AuditAction,
         caller::Caller,
         delivery::{Delivery, DeliveryId, DeliveryOutcome},
-        ids::{ConnectionId, TenantId},
+        ids::{ConnectionId, PullId, TenantId},
         pull::{Pull, PullReason},
     },
-    storage::{Page, PageStart},
+    storage::{NewPull, Page, PageStart},
 };
 
 /// How long a delivery is kept.
@@ -55,20 +55,27 @@ impl App {
     pub async fn replay_delivery(&self, caller: &Caller, id: DeliveryId) -> Result<Pull, AppError> {
         let now = self.0.parts.clock.now();
         let mut tx = self.0.parts.store.begin(caller.tenant).await?;
-        let delivery = tx
-            .lock_delivery(id)
-            .await?
-            .ok_or(AppError::DeliveryNotFound)?;
+        // Not held yet: whoever else writes deliveries holds their pull before.
+        let delivery = tx.delivery(id).await?.ok_or(AppError::DeliveryNotFound)?;
         if delivery.outcome != DeliveryOutcome::Queued {
             return Err(AppError::DeliveryAsksForNothing);
         }
         if !tx.share_aggregator_connection(delivery.connection).await? {
             return Err(AppError::ConnectionNotFound);
         }
-        let pull = self
-            .ask_for_pull(&mut tx, delivery.connection, PullReason::Webhook, None)
+        let pull = tx
+            .ask_for_pull(&NewPull {
+                id: PullId::new(&*self.0.parts.clock, &*self.0.parts.random),
+                connection: delivery.connection,
+                reason: PullReason::Webhook,
+                window: None,
+                by_hand: true,
+                now,
+            })
             .await?;
-        tx.assign_delivery(id, pull).await?;
+        if !tx.assign_delivery(id, pull).await? {
+            return Err(AppError::DeliveryNotFound);
+        }
         let pull = tx.pull(pull).await?.ok_or(AppError::PullNotFound)?;
         tx.audit(&caller.subject, AuditAction::DeliveryReplayed, id.0, now)
             .await?;

@@ -22,7 +22,7 @@ use crate::{
     },
     storage::{
         Chunk, ChunkPlace, ClaimedExtraction, Constraint, ExtractionEnding, ExtractionLease,
-        StorageError,
+        StorageError, within,
     },
 };
 
@@ -107,13 +107,17 @@ impl App {
 
     /// Gives a sign of life from time to time; comes back only when the extraction is lost.
     async fn keep_extraction(&self, claimed: &ClaimedExtraction) -> Stop {
+        let mut kept_at = self.0.parts.clock.now();
         loop {
             tokio::time::sleep(HEARTBEAT).await;
-            match self.sign_of_life(claimed).await {
-                Ok(true) => {}
+            match within(HEARTBEAT, self.sign_of_life(claimed)).await {
+                Ok(true) => kept_at = self.0.parts.clock.now(),
                 Ok(false) => return Stop::LeaseLost,
                 Err(error) => {
                     tracing::warn!(%error, extraction.id = %claimed.lease.extraction, "the lease of an extraction could not be kept");
+                    if self.0.parts.clock.now() - kept_at >= LEASE {
+                        return Stop::LeaseLost;
+                    }
                 }
             }
         }

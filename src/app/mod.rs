@@ -246,7 +246,10 @@ impl From<StorageError> for AppError {
         match error {
             StorageError::Violates(Constraint::ConnectionConfigName, _) => Self::ConfigNameTaken,
             // Somebody was faster; the same request finds the pull that waits.
-            StorageError::Violates(Constraint::WaitingPull | Constraint::RunningExtraction, _)
+            StorageError::Violates(
+                Constraint::WaitingPull | Constraint::RunningPull | Constraint::RunningExtraction,
+                _,
+            )
             | StorageError::Unavailable(_) => Self::Unavailable(error),
             StorageError::Inconsistent { .. } | StorageError::Refused(_) => {
                 Self::Internal(error.into())

@@ -21,8 +21,12 @@ use crate::{
         pull::{Demand, Hints, MAX_ATTEMPTS, Progress, PullFailure, PullReason, backoff, jitter},
         random,
     },
-    storage::{ClaimedPull, Ending, FailedPull, Lease, PullSignal, StorageError, TenantTx},
-    vendors::{Access, Disposition, VendorError, budget::Share},
+    storage::{
+        Claim, ClaimedPull, Constraint, Ending, FailedPull, Lease, PullSignal, QueueDepth, Served,
+        StorageError, TenantTx, within,
+    },
+    telemetry,
+    vendors::{Access, Disposition, ErrorKind, VendorError, budget::Share},
 };
 
 /// How long a worker may give no sign of life.
@@ -41,6 +45,8 @@ const SWEEP_AGAIN: TimeDelta = TimeDelta::minutes(10);
 /// How long a connection rests between two looks that nobody asked for.
 pub(super) const SWEEP_EVERY: TimeDelta = TimeDelta::hours(24);
 
+/// How often a worker looks again at once when others were faster.
+const RACES: u32 = 4;
 /// After so many failed pulls in a row the next one does not do what they were to do, but reads
 /// everything.
 const TOO_MANY_FAILED: u8 = 3;
@@ -90,7 +96,7 @@ impl App {
     /// Runs a claimed pull to its end, and writes down what became of it.
     pub async fn run_pull(&self, claimed: ClaimedPull, stopping: &CancellationToken) {
         let outcome = tokio::select! {
-            outcome = self.attempt(claimed, stopping) => outcome,
+            outcome = Box::pin(self.attempt(claimed, stopping)) => outcome,
             lost = self.keep_lease(&claimed) => Err(lost),
             () = out_of_time(stopping) => Err(Stop::Stopping),
         };
@@ -116,14 +122,19 @@ impl App {
 
     /// Gives a sign of life from time to time; comes back only when the pull is lost.
     async fn keep_lease(&self, claimed: &ClaimedPull) -> Stop {
+        let mut kept_at = self.0.parts.clock.now();
         loop {
             tokio::time::sleep(HEARTBEAT).await;
-            match self.advance(claimed, &Progress::default()).await {
+            match within(HEARTBEAT, self.advance(claimed, &Progress::default())).await {
                 Err(Stop::LeaseLost) => return Stop::LeaseLost,
                 Err(error) => {
                     tracing::warn!(%error, pull.id = %claimed.lease.pull, "the lease of a pull could not be kept");
+                    if self.0.parts.clock.now() - kept_at >= LEASE {
+                        // Somebody else may be at it by now; what hangs here is given up.
+                        return Stop::LeaseLost;
+                    }
                 }
-                Ok(()) => {}
+                Ok(()) => kept_at = self.0.parts.clock.now(),
             }
         }
     }
@@ -179,7 +190,10 @@ impl App {
         let failed = tx
             .failed_since_success(claimed.connection, TOO_MANY_FAILED)
             .await?;
-        let gives_up = failed.len() >= usize::from(TOO_MANY_FAILED);
+        let gives_up = failed.len() >= usize::from(TOO_MANY_FAILED)
+            || failed
+                .iter()
+                .any(|pull| was_refused(pull) && pull.window.is_none());
         let inherited = if gives_up { &[] } else { &failed[..] };
         let mut pulls = vec![claimed.lease.pull];
         pulls.extend(inherited.iter().map(|pull| pull.id));
@@ -286,11 +300,22 @@ impl App {
         if !ours {
             return Ok(());
         }
+        if let Ending::Failed(failure) = ending
+            && failure.class == ErrorKind::WrongRequest.class()
+        {
+            // It may be the place in a listing that is wrong, which every next attempt would go on from.
+            tx.forget_listings(claimed.connection).await?;
+        }
+        if matches!(ending, Ending::Retry { at, .. } if *at <= now) {
+            // This process ends; another one may go on with it at once.
+            tx.wake_workers().await?;
+        }
         if matches!(ending, Ending::Succeeded) {
             let next = now + SWEEP_EVERY - jitter(claimed.connection, SWEEP_EVERY);
             tx.schedule_sweep(claimed.connection, next).await?;
         }
         tx.commit().await?;
+        telemetry::record_pull_attempt(ending.word());
         let failure = match ending {
             Ending::Failed(failure) => Some(failure),
             Ending::Retry { failure, .. } => failure.as_ref(),
@@ -310,14 +335,44 @@ impl App {
 
     /// Claims the pull that is next, if one is due.
     pub async fn claim_pull(&self) -> Result<Option<ClaimedPull>, AppError> {
+        self.claim_pull_of(Served::Anybody).await
+    }
+
+    /// Claims the pull that is next among those of the tenants that are served.
+    pub async fn claim_pull_of(&self, served: Served) -> Result<Option<ClaimedPull>, AppError> {
+        for _ in 0..RACES {
+            match self.reach_for_pull(served).await? {
+                Claim::Claimed(claimed) => return Ok(Some(claimed)),
+                Claim::LostRace => {}
+                Claim::Nothing => return Ok(None),
+            }
+        }
+        // Somebody holds it for longer, and tells when it is to be done.
+        Ok(None)
+    }
+
+    async fn reach_for_pull(&self, served: Served) -> Result<Claim, AppError> {
         let parts = &self.0.parts;
         let now = parts.clock.now();
         let token = new_uuid(&*parts.clock, &*parts.random);
         let mut system = parts.store.begin_system().await?;
-        let claimed = system.claim_pull(token, now, now + LEASE).await?;
+        let claim = match system.claim_pull(served, token, now, now + LEASE).await {
+            // Another worker has just begun with another one of the same connection.
+            Err(StorageError::Violates(Constraint::RunningPull, _)) => return Ok(Claim::LostRace),
+            other => other?,
+        };
         // Claim, commit, then work.
         system.commit().await?;
-        Ok(claimed)
+        Ok(claim)
+    }
+
+    /// Measures how much waits and runs.
+    pub async fn measure_queue(&self) -> Result<QueueDepth, AppError> {
+        let now = self.0.parts.clock.now();
+        let mut system = self.0.parts.store.begin_system().await?;
+        let depth = system.queue_depth(now).await?;
+        telemetry::record_queue(depth.waiting, depth.running, depth.longest_due);
+        Ok(depth)
     }
 
     /// Hears what is asked for.
@@ -434,16 +489,24 @@ fn inherit(claimed: &mut ClaimedPull, failed: &[FailedPull]) {
     for pull in failed {
         claimed.demand = claimed.demand.max(pull.demand);
         claimed.asked_at = claimed.asked_at.max(pull.asked_at);
-        claimed.window = match (claimed.window, pull.window) {
+        // Days that the vendor refuses once it refuses again.
+        let window = pull.window.filter(|_| !was_refused(pull));
+        claimed.window = match (claimed.window, window) {
             (Some(ours), Some(theirs)) => Some((ours.0.min(theirs.0), ours.1.max(theirs.1))),
             (ours, theirs) => ours.or(theirs),
         };
     }
 }
 
-/// Something that several pulls were asked for may be what makes them fail, and would make all the
-/// next ones fail. So it is not asked for again; everything is read instead, which holds what they
-/// were asked for.
+/// Whether the vendor found that we asked for something wrong: the days that an operator asked for, or,
+/// where there were none, something that an event named.
+fn was_refused(pull: &FailedPull) -> bool {
+    pull.class.as_deref() == Some(ErrorKind::WrongRequest.class())
+}
+
+/// Something that several pulls were asked for may be what makes them fail, or that the vendor refused
+/// one for, and would make all the next ones fail. So it is not asked for again; everything is read
+/// instead, which holds what they were asked for.
 fn read_everything_instead(claimed: &mut ClaimedPull, hints: &mut Hints, failed_at: DateTime<Utc>) {
     hints.full = true;
     claimed.demand = Demand::Everything;

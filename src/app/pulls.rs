@@ -11,7 +11,7 @@ use crate::{
         ids::{ConnectionId, PullId},
         pull::{Pull, PullReason, PullState},
     },
-    storage::{NewPull, Page, PageStart, TenantTx},
+    storage::{HandOver, NewPull, Page, PageStart, TenantTx},
 };
 
 impl App {
@@ -69,6 +69,7 @@ impl App {
                 connection,
                 reason,
                 window,
+                by_hand: !matches!(reason, PullReason::Webhook | PullReason::Sweep),
                 now: parts.clock.now(),
             })
             .await?)
@@ -100,18 +101,22 @@ impl App {
     pub async fn retry_pull(&self, caller: &Caller, id: PullId) -> Result<Pull, AppError> {
         let now = self.0.parts.clock.now();
         let mut tx = self.0.parts.store.begin(caller.tenant).await?;
+        let pull = tx.pull(id).await?.ok_or(AppError::PullNotFound)?;
+        // Held before the pull, as whoever deletes it does.
+        let lives = tx.share_aggregator_connection(pull.connection).await?;
         let pull = tx.lock_pull(id).await?.ok_or(AppError::PullNotFound)?;
         if !matches!(pull.state, PullState::Failed | PullState::Cancelled) {
             return Err(AppError::PullNotOver);
         }
-        if !tx.share_aggregator_connection(pull.connection).await? {
+        if !lives {
             return Err(AppError::ConnectionNotFound);
         }
         let waiting = tx
-            .hand_over_to_waiting(id, pull.connection, now, 0, false)
+            .hand_over_to_waiting(id, pull.connection, HandOver::ByHand { now })
             .await?;
-        if waiting.is_none() {
-            tx.requeue_pull(id, now).await?;
+        match waiting {
+            Some(_) => tx.wake_workers().await?,
+            None => tx.requeue_pull(id, now).await?,
         }
         let pull = tx
             .pull(waiting.unwrap_or(id))

@@ -9,6 +9,7 @@ mod migrate;
 mod openapi;
 mod serve;
 mod simulate;
+pub mod timekeeping;
 mod token;
 pub mod wiring;
 

@@ -2,19 +2,19 @@
 
 use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::Instant};
 
 use clap::{Args, ValueEnum};
 
 use super::{
-    Failure, ListenArgs, configure,
+    Failure, ListenArgs, configure, timekeeping,
     wiring::{self, Outside, Service},
 };
 use crate::{
     config::{Config, Profile, Source},
     connectors,
     domain::{
-        clock::SystemClock,
+        clock::{SetClock, SystemClock},
         ids::TenantId,
         random::{OsRandom, Random},
     },
@@ -25,8 +25,12 @@ use crate::{
 
 /// How long `/ready` tells that this server is about to go before it takes no more connections.
 const NOTICE: Duration = Duration::from_secs(1);
-/// How long requests in flight may take to finish.
-const DRAIN: Duration = Duration::from_secs(30);
+/// How long ending may take in all: requests in flight, tasks, connections to the database.
+const IN_ALL: Duration = Duration::from_secs(30);
+/// How much of that is kept for the tasks and the connections, whatever the requests do.
+const LAST: Duration = Duration::from_secs(6);
+/// How much of that is kept for the connections.
+const CLOSING: Duration = Duration::from_secs(1);
 
 /// What a process does of the work.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
@@ -106,10 +110,11 @@ pub(super) async fn start(
     allow_http: bool,
 ) -> Result<Service, Failure> {
     let random: Arc<dyn Random> = Arc::new(OsRandom);
+    let clock = SetClock::new(Arc::new(SystemClock));
     let service = wiring::assemble(
         config,
         Outside {
-            clock: Arc::new(SystemClock),
+            clock: Arc::new(clock.clone()),
             random: Arc::clone(&random),
             connectors: connectors::compiled_in(&wiring::reach(config))?,
             allow_http,
@@ -125,6 +130,9 @@ pub(super) async fn start(
         )
         .into());
     }
+    timekeeping::set(&clock, &service.store).await?;
+    let keeping = timekeeping::keep(clock, service.store.clone(), shutdown.token());
+    shutdown.spawn("clock", keeping);
     if let Err(error) = service.authenticator.load_keys().await {
         // An issuer that is down now may be up when the first token comes.
         tracing::warn!(%error, "the key set of the token issuer could not be loaded; will try again");
@@ -166,7 +174,9 @@ pub(super) async fn serve(
             tracing::info!(signal, "ending: finishing what was begun");
         }
     }
-    // `/ready` tells before the door closes, so that nobody is sent here in vain.
+    let deadline = Instant::now() + IN_ALL;
+    // `/ready` tells before the door closes, so that nobody is sent here in vain. Pulls that run stop at
+    // their next page from now on.
     shutdown.announce();
     let ended = async {
         tokio::select! {
@@ -175,17 +185,27 @@ pub(super) async fn serve(
         }
         connections.await;
     };
+    let mut tasks_until = deadline - CLOSING;
     tokio::select! {
-        done = tokio::time::timeout(DRAIN, ended) => {
+        done = tokio::time::timeout_at(deadline - LAST, ended) => {
             if done.is_err() {
-                tracing::warn!("some requests did not finish in {} s and were cut off", DRAIN.as_secs());
+                tracing::warn!("some requests did not finish in time and were cut off");
             }
         }
-        signal = signals.next() => tracing::warn!(signal, "ending at once: asked a second time"),
+        signal = signals.next() => {
+            tracing::warn!(signal, "ending at once: asked a second time");
+            tasks_until = tasks_until.min(Instant::now() + LAST);
+        }
     }
-    if let Err(stragglers) = shutdown.drain(Duration::from_secs(5)).await {
+    let limit = tasks_until.saturating_duration_since(Instant::now());
+    if let Err(stragglers) = shutdown.drain(limit).await {
         tracing::warn!("{stragglers}");
     }
-    service.store.close().await;
+    if tokio::time::timeout_at(deadline, service.store.close())
+        .await
+        .is_err()
+    {
+        tracing::warn!("some connections to the database did not close in time");
+    }
     tracing::info!("ended");
 }

@@ -246,22 +246,6 @@ impl Hints {
         }
     }
 
-    /// Takes in what others say as well.
-    pub fn absorb(&mut self, others: Self) {
-        self.full |= others.full;
-        self.window |= others.window;
-        self.named_at = self.named_at.max(others.named_at);
-        for (account, since) in others.created {
-            self.merge(Hint::Created { account, since });
-        }
-        for (account, ids) in others.named {
-            self.named.entry(account).or_default().extend(ids);
-        }
-        for (account, ids) in others.deleted {
-            self.deleted.entry(account).or_default().extend(ids);
-        }
-    }
-
     /// When the new rows of `account` were taken in, if an event told of any.
     fn created_since(&self, account: &str, watermark: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let told = [None, Some(account.to_owned())];
@@ -500,10 +484,11 @@ pub fn plan(input: &PlanInput<'_>) -> Vec<Step> {
         // What Belvo finds by that filter is not promised.
         window |= input.vendor == Vendor::Belvo;
     }
-    // They may be of any day. What was read whole since they were named is read with them, or a pull
-    // that takes several attempts would begin again after each.
+    // They may be of any day. What was read whole since they were named, and asked for, is read with
+    // them, or a pull that takes several attempts would begin again after each.
     let read = cursor.full_at.zip(hints.named_at);
-    full |= too_many && read.is_none_or(|(full_at, named_at)| full_at < named_at);
+    let read = read.is_some_and(|(full_at, named_at)| full_at >= named_at.max(asked_at));
+    full |= too_many && !read;
     steps.extend(named);
     let backfilled = |from, to| {
         let covers = |one: Backfill| one.from <= from && to <= one.to && done(Some(one.at));

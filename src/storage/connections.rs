@@ -87,6 +87,72 @@ impl TryFrom<Row> for AggregatorConnection {
     }
 }
 
+struct AccessRow {
+    id: Uuid,
+    r#type: String,
+    config_name: String,
+    host: String,
+    account_ref: Option<String>,
+    version: i64,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+    credential: Option<Vec<u8>>,
+    ring_key_id: Option<String>,
+    wrapped_key: Option<Vec<u8>>,
+}
+
+impl TryFrom<AccessRow> for AccessToConnection {
+    type Error = StorageError;
+
+    fn try_from(row: AccessRow) -> Result<Self, StorageError> {
+        let credential = row
+            .credential
+            .and_then(|bytes| Sealed::from_stored(bytes).ok())
+            .ok_or(StorageError::Inconsistent {
+                table: "connections",
+                column: "credential",
+                id: row.id,
+            })?;
+        let key = row
+            .ring_key_id
+            .zip(row.wrapped_key)
+            .map(|(id, wrapped)| WrappedKey::from_stored(id, wrapped));
+        let connection = Row {
+            id: row.id,
+            r#type: row.r#type,
+            config_name: row.config_name,
+            host: row.host,
+            account_ref: row.account_ref,
+            version: row.version,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        };
+        Ok(Self {
+            connection: connection.try_into()?,
+            credential,
+            key,
+        })
+    }
+}
+
+/// A living connection with its credential and its tenant's key, in one statement: of two, the second
+/// could find another connection by what the first one read.
+macro_rules! access_query {
+    ($tx:expr, $which:tt, $($argument:expr),+) => {
+        sqlx::query_as!(
+            AccessRow,
+            r#"SELECT c.id, c.type, c.config_name, c.host, c.account_ref, c.version, c.created_at,
+                      c.updated_at, c.credential, k.ring_key_id AS "ring_key_id?",
+                      k.wrapped_key AS "wrapped_key?"
+               FROM connections c LEFT JOIN tenant_keys k ON k.tenant_id = c.tenant_id
+               WHERE c.tenant_id = $1 AND c.kind = 'aggregator' AND c.deleted_at IS NULL "# + $which,
+            $($argument),+
+        )
+        .fetch_optional(&mut *$tx)
+        .await?
+    };
+}
+
 /// One list query: the order and the filter are part of the text, so that each has a plan of its
 /// own and reads just the index made for it.
 macro_rules! list_query {
@@ -203,50 +269,14 @@ impl TenantTx {
         vendor: Vendor,
         name: &ConfigName,
     ) -> Result<Option<AccessToConnection>, StorageError> {
-        let Some(row) = sqlx::query!(
-            r#"SELECT c.id, c.type, c.config_name, c.host, c.account_ref, c.version, c.created_at,
-                    c.updated_at, c.credential, k.ring_key_id AS "ring_key_id?",
-                    k.wrapped_key AS "wrapped_key?"
-             FROM connections c LEFT JOIN tenant_keys k ON k.tenant_id = c.tenant_id
-             WHERE c.tenant_id = $1 AND c.config_name = $2 AND c.type = $3
-               AND c.kind = 'aggregator' AND c.deleted_at IS NULL"#,
+        let row = access_query!(
+            self.tx,
+            "AND c.config_name = $2 AND c.type = $3",
             self.tenant.0,
             &**name,
             vendor.as_str()
-        )
-        .fetch_optional(&mut *self.tx)
-        .await?
-        else {
-            return Ok(None);
-        };
-        let inconsistent = |column| StorageError::Inconsistent {
-            table: "connections",
-            column,
-            id: row.id,
-        };
-        let credential = row
-            .credential
-            .and_then(|bytes| Sealed::from_stored(bytes).ok())
-            .ok_or_else(|| inconsistent("credential"))?;
-        let key = row
-            .ring_key_id
-            .zip(row.wrapped_key)
-            .map(|(id, wrapped)| WrappedKey::from_stored(id, wrapped));
-        let connection = Row {
-            id: row.id,
-            r#type: row.r#type,
-            config_name: row.config_name,
-            host: row.host,
-            account_ref: row.account_ref,
-            version: row.version,
-            created_at: row.created_at,
-            updated_at: row.updated_at,
-        };
-        Ok(Some(AccessToConnection {
-            connection: connection.try_into()?,
-            credential,
-            key,
-        }))
+        );
+        row.map(TryInto::try_into).transpose()
     }
 
     /// Holds a living aggregator connection against deletion until this transaction is over; answers
@@ -272,11 +302,8 @@ impl TenantTx {
         &mut self,
         id: ConnectionId,
     ) -> Result<Option<AccessToConnection>, StorageError> {
-        let Some(connection) = self.aggregator_connection(id).await? else {
-            return Ok(None);
-        };
-        self.access_to_connection_named(connection.vendor, &connection.config_name)
-            .await
+        let row = access_query!(self.tx, "AND c.id = $2", self.tenant.0, id.0);
+        row.map(TryInto::try_into).transpose()
     }
 
     /// Holds a connection against deletion until this transaction is over; answers whether it lives.

@@ -102,25 +102,22 @@ impl TenantTx {
         Page::of(rows, limit, start)
     }
 
-    /// One delivery, held against other changes until this transaction is over.
-    pub async fn lock_delivery(
-        &mut self,
-        id: DeliveryId,
-    ) -> Result<Option<Delivery>, StorageError> {
-        select!("AND id = $2 FOR NO KEY UPDATE", self.tenant.0, id.0)
+    /// One delivery.
+    pub async fn delivery(&mut self, id: DeliveryId) -> Result<Option<Delivery>, StorageError> {
+        select!("AND id = $2", self.tenant.0, id.0)
             .fetch_optional(&mut *self.tx)
             .await?
             .map(TryInto::try_into)
             .transpose()
     }
 
-    /// Notes which pull does what a delivery asks for.
+    /// Notes which pull does what a delivery asks for; answers whether the delivery is there.
     pub async fn assign_delivery(
         &mut self,
         id: DeliveryId,
         pull: PullId,
-    ) -> Result<(), StorageError> {
-        sqlx::query!(
+    ) -> Result<bool, StorageError> {
+        let done = sqlx::query!(
             "WITH assigned AS (
                  UPDATE deliveries SET pull_id = $3, outcome = 'queued'
                  WHERE tenant_id = $1 AND id = $2 RETURNING received_at
@@ -133,7 +130,7 @@ impl TenantTx {
         )
         .execute(&mut *self.tx)
         .await?;
-        Ok(())
+        Ok(done.rows_affected() == 1)
     }
 
     /// When something last came in for a connection.

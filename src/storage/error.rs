@@ -13,6 +13,8 @@ pub enum Constraint {
     ConnectionConfigName,
     /// A pull of the connection waits already.
     WaitingPull,
+    /// A pull of the connection runs already.
+    RunningPull,
     /// An extraction of the connection runs already.
     RunningExtraction,
 }
@@ -23,6 +25,7 @@ impl Constraint {
         match name {
             "connections_tenant_id_config_name_key" => Some(Self::ConnectionConfigName),
             "pulls_waiting_idx" => Some(Self::WaitingPull),
+            "pulls_running_idx" => Some(Self::RunningPull),
             "extractions_running_idx" => Some(Self::RunningExtraction),
             _ => None,
         }

@@ -48,8 +48,8 @@ pub use self::{
     isolation::IsolationError,
     migrate::{DatabaseFacts, MigrationError, MigrationState},
     page::{Page, PageStart},
-    pulls::{Ending, FailedPull, Lease, NewPull, PullHistory},
-    queue::{ClaimedPull, PullSignal},
+    pulls::{Ending, FailedPull, HandOver, Lease, NewPull, PullHistory},
+    queue::{Claim, ClaimedPull, PullSignal, QueueDepth, Served},
     source_states::SourceVerdicts,
     system::{BrokenChain, StoredTenantKey},
     transactions::{
@@ -74,6 +74,10 @@ const BUDGET_CONNECTIONS: u32 = 4;
 /// A connection that rested for longer is tried before it is used. Each is tried when it comes back
 /// anyway, so a shorter rest is not worth a round trip.
 const TRIED_AFTER: Duration = Duration::from_secs(1);
+
+/// How long a connection may take to answer that it is well. Where the other machine is gone without a
+/// word, the answer never comes; such a connection is closed, or the pool would run out of them.
+const WELL_IN: Duration = Duration::from_secs(5);
 
 /// How to reach the database.
 #[derive(Clone, Debug)]
@@ -121,6 +125,15 @@ impl Store {
                         if meta.idle_for > TRIED_AFTER {
                             connection.ping().await?;
                         }
+                        Ok(true)
+                    })
+                })
+                // Whoever gives up waiting leaves an answer behind that is still to come.
+                .after_release(|connection, _| {
+                    Box::pin(async move {
+                        tokio::time::timeout(WELL_IN, connection.ping())
+                            .await
+                            .map_err(|_| sqlx::Error::PoolTimedOut)??;
                         Ok(true)
                     })
                 })
@@ -207,6 +220,18 @@ impl Store {
         self.listeners.close().await;
         self.bindings.close().await;
         self.known_bindings.close().await;
+    }
+}
+
+/// What `work` comes to, if it does so in time. What is slow is cut short by the database itself; this is
+/// for a database that is gone without a word, whose answer never comes.
+pub async fn within<T, E: From<StorageError>>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    match tokio::time::timeout(limit, work).await {
+        Ok(done) => done,
+        Err(_) => Err(StorageError::Unavailable(sqlx::Error::PoolTimedOut).into()),
     }
 }
 

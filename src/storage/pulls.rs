@@ -1,4 +1,7 @@
 //! `pulls`: what was asked for, what runs, and what became of it.
+//!
+//! Rows are locked in one order, or two transactions could wait for each other: the connection, its pull
+//! that runs or is over, its pull that waits, then deliveries, cursors and whatever else hangs by them.
 
 use chrono::{DateTime, NaiveDate, Utc};
 use uuid::Uuid;
@@ -25,6 +28,9 @@ pub struct NewPull {
     pub reason: PullReason,
     /// The days that are asked for.
     pub window: Option<(NaiveDate, NaiveDate)>,
+    /// Whether somebody asks by hand: then what waits to be tried again is tried at once, and what was
+    /// read before is read again.
+    pub by_hand: bool,
     /// When.
     pub now: DateTime<Utc>,
 }
@@ -63,7 +69,7 @@ impl Ending {
 }
 
 /// A pull that failed, and what it was to do.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct FailedPull {
     /// Its identifier.
     pub id: PullId,
@@ -75,6 +81,25 @@ pub struct FailedPull {
     pub window: Option<(NaiveDate, NaiveDate)>,
     /// When it failed.
     pub finished_at: DateTime<Utc>,
+    /// Why, as a stable word.
+    pub class: Option<String>,
+}
+
+/// When a pull that takes over the work of another one is begun.
+#[derive(Clone, Copy, Debug)]
+pub enum HandOver {
+    /// Not before that instant, whatever comes in meanwhile, and as if it had been begun so often.
+    ToWait {
+        /// That instant.
+        until: DateTime<Utc>,
+        /// How often.
+        attempts: u32,
+    },
+    /// At once, as if it had never been begun: somebody asks for it.
+    ByHand {
+        /// When.
+        now: DateTime<Utc>,
+    },
 }
 
 /// What the pulls of a connection came to.
@@ -207,14 +232,12 @@ impl TenantTx {
                  priority = least(p.priority, excluded.priority),
                  window_from = least(p.window_from, excluded.window_from),
                  window_to = greatest(p.window_to, excluded.window_to),
-                 asked_at = CASE WHEN excluded.demand > 0 OR excluded.window_from IS NOT NULL
+                 asked_at = CASE WHEN excluded.demand > 0 OR $10
                                  THEN greatest(p.asked_at, excluded.asked_at) ELSE p.asked_at END,
                  -- What was told to wait waits, unless somebody asks by hand.
-                 due_at = CASE WHEN p.state = 'queued'
-                                    OR excluded.reason IN ('initial', 'manual', 'backfill')
+                 due_at = CASE WHEN p.state = 'queued' OR $10
                                THEN least(p.due_at, excluded.due_at) ELSE p.due_at END,
-                 attempts = CASE WHEN excluded.reason IN ('initial', 'manual', 'backfill')
-                                 THEN 0 ELSE p.attempts END
+                 attempts = CASE WHEN $10 THEN 0 ELSE p.attempts END
              RETURNING id",
             self.tenant.0,
             new.id.0,
@@ -224,7 +247,8 @@ impl TenantTx {
             to,
             new.reason.demand().number(),
             new.reason.priority(),
-            new.now
+            new.now,
+            new.by_hand
         )
         .fetch_one(&mut *self.tx)
         .await?;
@@ -324,8 +348,14 @@ impl TenantTx {
         now: DateTime<Utc>,
     ) -> Result<u64, StorageError> {
         let done = sqlx::query!(
-            "UPDATE pulls SET state = 'cancelled', lease = NULL, lease_until = NULL, finished_at = $3
-             WHERE tenant_id = $1 AND connection_id = $2
+            "WITH live AS (
+                 SELECT id FROM pulls
+                 WHERE tenant_id = $1 AND connection_id = $2
+                   AND state IN ('queued', 'retrying', 'running')
+                 ORDER BY state <> 'running'
+                 FOR NO KEY UPDATE)
+             UPDATE pulls SET state = 'cancelled', lease = NULL, lease_until = NULL, finished_at = $3
+             WHERE tenant_id = $1 AND id IN (SELECT id FROM live)
                AND state IN ('queued', 'retrying', 'running')",
             self.tenant.0,
             connection.0,
@@ -345,7 +375,9 @@ impl TenantTx {
     ) -> Result<(), StorageError> {
         sqlx::query!(
             "UPDATE pulls SET state = 'queued', attempts = 0, due_at = $3, asked_at = $3,
-                    finished_at = NULL,
+                    started_at = NULL, finished_at = NULL,
+                    accounts = 0, pages = 0, seen = 0, inserted = 0, updated = 0, unchanged = 0,
+                    deleted = 0, quarantined = 0, missed = 0,
                     priority = least(priority, $4), error_class = NULL, error_message = NULL
              WHERE tenant_id = $1 AND id = $2 AND state IN ('failed', 'cancelled')",
             self.tenant.0,
@@ -358,18 +390,17 @@ impl TenantTx {
         self.wake_workers().await
     }
 
-    /// The pulls of a connection that failed after the last success, the latest first. One that failed by
-    /// what it was asked for is none of them, since the next one would fail by it as well.
+    /// The pulls of a connection that failed after the last success, the latest first.
     pub async fn failed_since_success(
         &mut self,
         connection: ConnectionId,
         most: u8,
     ) -> Result<Vec<FailedPull>, StorageError> {
         let rows = sqlx::query!(
-            r#"SELECT id, demand, asked_at, window_from, window_to, finished_at AS "finished_at!"
+            r#"SELECT id, demand, asked_at, window_from, window_to, finished_at AS "finished_at!",
+                      error_class
                FROM pulls
                WHERE tenant_id = $1 AND connection_id = $2 AND state = 'failed'
-                 AND error_class IS DISTINCT FROM 'wrong_request'
                  AND finished_at > coalesce(
                      (SELECT max(finished_at) FROM pulls
                       WHERE tenant_id = $1 AND connection_id = $2 AND state = 'succeeded'),
@@ -387,6 +418,7 @@ impl TenantTx {
             asked_at: row.asked_at,
             window: row.window_from.zip(row.window_to),
             finished_at: row.finished_at,
+            class: row.error_class,
         });
         Ok(failed.collect())
     }
@@ -442,7 +474,8 @@ impl TenantTx {
     ) -> Result<bool, StorageError> {
         let done = sqlx::query!(
             "UPDATE pulls SET
-                 accounts = accounts + $4, pages = pages + $5, seen = seen + $6,
+                 -- Each attempt lists them all.
+                 accounts = greatest(accounts, $4), pages = pages + $5, seen = seen + $6,
                  inserted = inserted + $7, updated = updated + $8, unchanged = unchanged + $9,
                  deleted = deleted + $10, quarantined = quarantined + $11, missed = missed + $12,
                  lease_until = $13
@@ -477,6 +510,10 @@ impl TenantTx {
         ending: &Ending,
         now: DateTime<Utc>,
     ) -> Result<bool, StorageError> {
+        if !self.hold_leased_pull(lease).await? {
+            return Ok(false);
+        }
+        let joined;
         let (state, due_at, failure, counts) = match ending {
             Ending::Succeeded => (PullState::Succeeded, now, None, true),
             Ending::Retry {
@@ -484,16 +521,24 @@ impl TenantTx {
                 failure,
                 counts,
             } => {
-                let counted = if *counts { attempts } else { 0 };
-                let waiting = self
-                    .hand_over_to_waiting(lease.pull, connection, *at, counted, true)
-                    .await?;
-                let state = match waiting {
-                    // The other one does its work; nothing failed.
-                    Some(_) => PullState::Cancelled,
-                    None => PullState::Retrying,
+                let how = HandOver::ToWait {
+                    until: *at,
+                    attempts: if *counts { attempts } else { 0 },
                 };
-                (state, *at, failure.as_ref(), *counts)
+                let waiting = self
+                    .hand_over_to_waiting(lease.pull, connection, how)
+                    .await?;
+                match waiting {
+                    // Nothing failed for good, and whoever looks for this one is told where it went.
+                    Some(waiting) => {
+                        joined = PullFailure {
+                            class: "joined".to_owned(),
+                            message: format!("pull {waiting} does its work"),
+                        };
+                        (PullState::Cancelled, *at, Some(&joined), *counts)
+                    }
+                    None => (PullState::Retrying, *at, failure.as_ref(), *counts),
+                }
             }
             // What it was asked for is not lost with it: the next one looks for what failed.
             Ending::Failed(failure) => (PullState::Failed, now, Some(failure), true),
@@ -531,27 +576,45 @@ impl TenantTx {
         Ok(done.rows_affected() == 1)
     }
 
-    /// Hands what a pull was asked for to the one of its connection that waits, which is not begun
-    /// before `due_at` and counts as begun `attempts` times. What `was_told_to_wait` is not hastened by
-    /// the next event. Answers which one that is.
+    /// Holds a pull that is ours against other changes until this transaction is over; `false` if the
+    /// lease is lost.
+    async fn hold_leased_pull(&mut self, lease: Lease) -> Result<bool, StorageError> {
+        let held = sqlx::query_scalar!(
+            "SELECT id FROM pulls WHERE tenant_id = $1 AND id = $2 AND lease = $3
+             FOR NO KEY UPDATE",
+            self.tenant.0,
+            lease.pull.0,
+            lease.token
+        )
+        .fetch_optional(&mut *self.tx)
+        .await?;
+        Ok(held.is_some())
+    }
+
+    /// Hands what a pull was asked for to the one of its connection that waits, if there is one. Answers
+    /// which one that is.
     pub async fn hand_over_to_waiting(
         &mut self,
         pull: PullId,
         connection: ConnectionId,
-        due_at: DateTime<Utc>,
-        attempts: u32,
-        was_told_to_wait: bool,
+        how: HandOver,
     ) -> Result<Option<PullId>, StorageError> {
+        let (by_hand, at, attempts) = match how {
+            HandOver::ToWait { until, attempts } => (false, until, attempts),
+            HandOver::ByHand { now } => (true, now, 0),
+        };
         let waiting = sqlx::query_scalar!(
             "UPDATE pulls AS w SET
-                 state = CASE WHEN $6 THEN 'retrying' ELSE w.state END,
+                 state = CASE WHEN $6 THEN w.state ELSE 'retrying' END,
                  demand = greatest(w.demand, p.demand),
+                 priority = least(w.priority, p.priority, CASE WHEN $6 THEN $7::smallint END),
                  window_from = least(w.window_from, p.window_from),
                  window_to = greatest(w.window_to, p.window_to),
-                 asked_at = greatest(w.asked_at, p.asked_at),
+                 asked_at = greatest(w.asked_at, p.asked_at, CASE WHEN $6 THEN $4::timestamptz END),
                  hints_since = least(w.hints_since, p.hints_since),
-                 attempts = greatest(w.attempts, $5),
-                 due_at = greatest(w.due_at, $4)
+                 attempts = CASE WHEN $6 THEN 0 ELSE greatest(w.attempts, $5) END,
+                 due_at = CASE WHEN $6 THEN least(w.due_at, $4::timestamptz)
+                               ELSE greatest(w.due_at, $4::timestamptz) END
              FROM pulls p
              WHERE w.tenant_id = $1 AND w.connection_id = $2
                AND w.state IN ('queued', 'retrying')
@@ -560,9 +623,10 @@ impl TenantTx {
             self.tenant.0,
             connection.0,
             pull.0,
-            due_at,
+            at,
             i32::try_from(attempts).unwrap_or(i32::MAX),
-            was_told_to_wait
+            by_hand,
+            PullReason::Manual.priority()
         )
         .fetch_optional(&mut *self.tx)
         .await?;

@@ -1,7 +1,10 @@
 //! The queue over all tenants: which pull is next, and which lost its worker. On the system role,
 //! like everything that crosses tenants.
 
+use std::time::Duration;
+
 use chrono::{DateTime, NaiveDate, Utc};
+use futures_util::FutureExt as _;
 use sqlx::postgres::PgListener;
 use uuid::Uuid;
 
@@ -20,8 +23,6 @@ pub struct ClaimedPull {
     pub connection: ConnectionId,
     /// The proof that it is ours.
     pub lease: Lease,
-    /// What asked for it first.
-    pub reason: PullReason,
     /// How much is asked for.
     pub demand: Demand,
     /// The days that were asked for.
@@ -32,17 +33,45 @@ pub struct ClaimedPull {
     pub asked_at: DateTime<Utc>,
 }
 
+/// What came of reaching for a pull.
+#[derive(Clone, Copy, Debug)]
+pub enum Claim {
+    /// This one is ours.
+    Claimed(ClaimedPull),
+    /// Others have their hands on what is due at this moment; there may be more.
+    LostRace,
+    /// Nothing is due.
+    Nothing,
+}
+
+/// Whose pulls may be claimed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Served {
+    /// Any tenant's.
+    Anybody,
+    /// Those of tenants that have nothing running, so that what a tenant runs for long does not hold up
+    /// one that comes later.
+    WhoeverHasNothingRunning,
+}
+
 impl SystemTx {
     /// Claims the pull that is next, for as long as the lease lasts.
     ///
     /// Among the tenants that have something due, the one with the fewest running pulls is served,
-    /// so that no tenant holds the workers while others wait; within a tenant, by priority and time.
+    /// so that no tenant holds the workers while others wait; within a tenant, by priority and time:
+    /// each step of priority is worth a minute of waiting, so that what is urgent goes first and
+    /// nothing waits for ever behind it.
     pub async fn claim_pull(
         &mut self,
+        served: Served,
         token: Uuid,
         now: DateTime<Utc>,
         lease_until: DateTime<Utc>,
-    ) -> Result<Option<ClaimedPull>, StorageError> {
+    ) -> Result<Claim, StorageError> {
+        let priorities: Vec<i16> = PullReason::ALL
+            .iter()
+            .map(|reason| reason.priority())
+            .collect();
         let row = sqlx::query!(
             r#"WITH RECURSIVE waiting AS (
                    -- From tenant to tenant, without reading what lies between.
@@ -53,62 +82,83 @@ impl SystemTx {
                            WHERE p.state IN ('queued', 'retrying') AND p.tenant_id > w.tenant_id
                            ORDER BY p.tenant_id LIMIT 1)
                    FROM waiting w WHERE w.tenant_id IS NOT NULL
-               ), next AS (
-                   SELECT p.tenant_id, p.id
+               ), due AS MATERIALIZED (
+                   SELECT q.tenant_id, q.id
                    FROM waiting w
                    CROSS JOIN LATERAL (
                        SELECT count(*) AS running FROM pulls r
                        WHERE r.tenant_id = w.tenant_id AND r.state = 'running'
                    ) AS share
+                   -- Of each priority those that have waited longest, so that what is not due yet is
+                   -- not read.
+                   CROSS JOIN unnest($4::smallint[]) AS step (priority)
                    CROSS JOIN LATERAL (
-                       SELECT q.tenant_id, q.id, q.priority, q.due_at FROM pulls q
-                       WHERE q.tenant_id = w.tenant_id AND q.state IN ('queued', 'retrying')
-                         AND q.due_at <= $2
+                       SELECT p.tenant_id, p.id,
+                              p.due_at + step.priority * interval '1 minute' AS turn
+                       FROM pulls p
+                       WHERE p.tenant_id = w.tenant_id AND p.priority = step.priority
+                         AND p.state IN ('queued', 'retrying') AND p.due_at <= $2
                          AND NOT EXISTS (
                              SELECT FROM pulls r
-                             WHERE r.tenant_id = q.tenant_id
-                               AND r.connection_id = q.connection_id AND r.state = 'running')
-                       ORDER BY q.priority, q.due_at LIMIT 8
+                             WHERE r.tenant_id = p.tenant_id
+                               AND r.connection_id = p.connection_id AND r.state = 'running')
+                       ORDER BY p.due_at LIMIT 8
                    ) AS q
-                   JOIN pulls p ON p.tenant_id = q.tenant_id AND p.id = q.id
-                   WHERE w.tenant_id IS NOT NULL
-                   ORDER BY share.running, q.priority, q.due_at
-                   FOR UPDATE OF p SKIP LOCKED
+                   WHERE w.tenant_id IS NOT NULL AND (share.running = 0 OR NOT $5::boolean)
+                   ORDER BY share.running, q.turn
+                   LIMIT 64
+               ), next AS (
+                   SELECT p.tenant_id, p.id
+                   FROM due
+                   CROSS JOIN LATERAL (
+                       -- The second look is at what became of it meanwhile.
+                       SELECT tenant_id, id FROM pulls
+                       WHERE tenant_id = due.tenant_id AND id = due.id
+                         AND state IN ('queued', 'retrying') AND due_at <= $2
+                       FOR UPDATE SKIP LOCKED
+                   ) AS p
                    LIMIT 1
+               ), taken AS (
+                   UPDATE pulls p
+                   SET state = 'running', lease = $1, lease_until = $3, attempts = p.attempts + 1,
+                       started_at = coalesce(p.started_at, $2)
+                   FROM next
+                   WHERE p.tenant_id = next.tenant_id AND p.id = next.id
+                   RETURNING p.tenant_id, p.id, p.connection_id, p.demand, p.window_from,
+                             p.window_to, p.attempts, p.asked_at
                )
-               UPDATE pulls p
-               SET state = 'running', lease = $1, lease_until = $3, attempts = p.attempts + 1,
-                   started_at = coalesce(p.started_at, $2)
-               FROM next
-               WHERE p.tenant_id = next.tenant_id AND p.id = next.id
-                 AND p.state IN ('queued', 'retrying')
-               RETURNING p.tenant_id, p.id, p.connection_id, p.reason, p.demand, p.window_from,
-                         p.window_to, p.attempts, p.asked_at"#,
+               SELECT tenant_id, id, connection_id, demand, window_from AS "window_from?",
+                      window_to AS "window_to?", attempts, asked_at
+               FROM taken
+               UNION ALL
+               SELECT due.tenant_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL
+               FROM due WHERE NOT EXISTS (SELECT FROM taken) LIMIT 1"#,
             token,
             now,
-            lease_until
+            lease_until,
+            &priorities,
+            served == Served::WhoeverHasNothingRunning
         )
         .fetch_optional(&mut *self.tx)
         .await?;
         let Some(row) = row else {
-            return Ok(None);
+            return Ok(Claim::Nothing);
         };
-        Ok(Some(ClaimedPull {
-            tenant: TenantId(row.tenant_id),
-            connection: ConnectionId(row.connection_id),
+        let (Some(tenant), Some(id), Some(connection)) = (row.tenant_id, row.id, row.connection_id)
+        else {
+            return Ok(Claim::LostRace);
+        };
+        Ok(Claim::Claimed(ClaimedPull {
+            tenant: TenantId(tenant),
+            connection: ConnectionId(connection),
             lease: Lease {
-                pull: PullId(row.id),
+                pull: PullId(id),
                 token,
             },
-            reason: row.reason.parse().map_err(|_| StorageError::Inconsistent {
-                table: "pulls",
-                column: "reason",
-                id: row.id,
-            })?,
-            demand: demand(row.demand),
+            demand: demand(row.demand.unwrap_or_default()),
             window: row.window_from.zip(row.window_to),
-            attempts: row.attempts.unsigned_abs(),
-            asked_at: row.asked_at,
+            attempts: row.attempts.unwrap_or_default().unsigned_abs(),
+            asked_at: row.asked_at.unwrap_or(now),
         }))
     }
 
@@ -167,16 +217,35 @@ impl SystemTx {
         Ok(named.collect())
     }
 
-    /// How many pulls wait, and how many run.
-    pub async fn queue_depth(&mut self) -> Result<(u64, u64), StorageError> {
+    /// How much waits and runs, of all tenants.
+    pub async fn queue_depth(&mut self, now: DateTime<Utc>) -> Result<QueueDepth, StorageError> {
         let row = sqlx::query!(
-            r#"SELECT (SELECT count(*) FROM pulls WHERE state IN ('queued', 'retrying')) AS "waiting!",
-                      (SELECT count(*) FROM pulls WHERE state = 'running') AS "running!""#
+            r#"SELECT w.waiting AS "waiting!", r.running AS "running!", w.oldest_due
+               FROM (SELECT count(*) AS waiting, min(due_at) FILTER (WHERE due_at <= $1) AS oldest_due
+                     FROM pulls WHERE state IN ('queued', 'retrying')) AS w,
+                    (SELECT count(*) AS running FROM pulls WHERE state = 'running') AS r"#,
+            now
         )
         .fetch_one(&mut *self.tx)
         .await?;
-        Ok((row.waiting.unsigned_abs(), row.running.unsigned_abs()))
+        let waited = row.oldest_due.and_then(|due| (now - due).to_std().ok());
+        Ok(QueueDepth {
+            waiting: row.waiting.unsigned_abs(),
+            running: row.running.unsigned_abs(),
+            longest_due: waited.unwrap_or_default(),
+        })
     }
+}
+
+/// How much waits and runs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct QueueDepth {
+    /// Pulls that wait, due or not.
+    pub waiting: u64,
+    /// Pulls that run.
+    pub running: u64,
+    /// For how long the one has been due that has been so for longest.
+    pub longest_due: Duration,
 }
 
 /// Hears that there may be something to do.
@@ -188,6 +257,8 @@ impl PullSignal {
     /// something may have been said meanwhile.
     pub async fn heard(&mut self) -> Result<(), StorageError> {
         self.0.try_recv().await?;
+        // However often it was said meanwhile, one look serves all.
+        while let Some(Ok(Some(_))) = self.0.try_recv().now_or_never() {}
         Ok(())
     }
 }

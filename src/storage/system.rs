@@ -34,6 +34,13 @@ impl SystemTx {
         Ok(migrate::state_of(&mut self.tx).await?)
     }
 
+    /// What the database's clock tells at this moment.
+    pub async fn clock(&mut self) -> Result<DateTime<Utc>, StorageError> {
+        Ok(sqlx::query_scalar!(r#"SELECT clock_timestamp() AS "now!""#)
+            .fetch_one(&mut *self.tx)
+            .await?)
+    }
+
     /// How many data keys each key ring entry wraps, by entry.
     pub async fn count_tenant_keys(&mut self) -> Result<Vec<(String, u64)>, StorageError> {
         let rows = sqlx::query!(

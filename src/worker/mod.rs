@@ -14,6 +14,7 @@ use self::wake::Wake;
 use crate::{
     app::{App, PruningPlace},
     shutdown::{Phase, Shutdown},
+    storage::{Served, within},
 };
 
 /// How many pulls one process runs at once.
@@ -24,12 +25,30 @@ pub const EXTRACTORS: usize = 2;
 /// How often what nobody asks for is looked after: workers that are gone, and the calendar.
 const UPKEEP_EVERY: Duration = Duration::from_secs(10);
 
-/// Works until the process is to end; then lets what runs come to its next page, and hands it back.
+/// How long a claim may take: longer than the database lets a statement take, and not so long that a
+/// database that is gone without a word holds up the workers.
+const CLAIM: Duration = Duration::from_secs(20);
+/// How long one thing that is looked after may take.
+const ROUND: Duration = Duration::from_mins(2);
+
+/// Works until it is announced that the process is to end; then lets what runs come to its next page, and
+/// hands it back, whatever else the process has to finish.
 pub async fn work(app: App, shutdown: Shutdown, runners: usize) {
-    let stopping = shutdown.token();
+    let stopping = shutdown.announced();
     let upkeep = keep_up(app.clone(), stopping.clone());
     let dispatch = dispatch(app, shutdown, stopping, runners);
     tokio::join!(upkeep, dispatch);
+}
+
+/// Who is served while so many of the runners are at work. The last quarter of them is kept for tenants
+/// that have nothing running: else one tenant's pulls, if they take long, hold up everybody who comes
+/// after they were begun.
+fn served(at_work: usize, runners: usize) -> Served {
+    if at_work < runners - runners / 4 {
+        Served::Anybody
+    } else {
+        Served::WhoeverHasNothingRunning
+    }
 }
 
 async fn dispatch(app: App, shutdown: Shutdown, stopping: CancellationToken, runners: usize) {
@@ -40,7 +59,8 @@ async fn dispatch(app: App, shutdown: Shutdown, stopping: CancellationToken, run
         app.note_worker();
         // What is due is taken for as long as there is somebody free.
         while running.len() < runners && shutdown.phase() == Phase::Running {
-            match app.claim_pull().await {
+            let claim = app.claim_pull_of(served(running.len(), runners));
+            match within(CLAIM, claim).await {
                 Ok(Some(claimed)) => {
                     let (app, stopping) = (app.clone(), stopping.clone());
                     running.spawn(async move { app.run_pull(claimed, &stopping).await });
@@ -53,7 +73,7 @@ async fn dispatch(app: App, shutdown: Shutdown, stopping: CancellationToken, run
             }
         }
         while extracting.len() < EXTRACTORS && shutdown.phase() == Phase::Running {
-            match app.claim_extraction().await {
+            match within(CLAIM, app.claim_extraction()).await {
                 Ok(Some(claimed)) => {
                     let (app, stopping) = (app.clone(), stopping.clone());
                     extracting.spawn(async move { app.run_extraction(claimed, &stopping).await });
@@ -88,19 +108,22 @@ async fn dispatch(app: App, shutdown: Shutdown, stopping: CancellationToken, run
 async fn keep_up(app: App, stopping: CancellationToken) {
     let mut pruning = PruningPlace::default();
     loop {
-        if let Err(error) = app.reclaim_abandoned_pulls().await {
+        if let Err(error) = within(ROUND, app.reclaim_abandoned_pulls()).await {
             tracing::warn!(%error, "pulls that lost their worker could not be looked for");
         }
-        if let Err(error) = app.reclaim_abandoned_extractions().await {
+        if let Err(error) = within(ROUND, app.reclaim_abandoned_extractions()).await {
             tracing::warn!(%error, "extractions that lost their worker could not be looked for");
         }
-        if let Err(error) = app.prune_extractions().await {
+        if let Err(error) = within(ROUND, app.prune_extractions()).await {
             tracing::warn!(%error, "old extractions could not be cleared away");
         }
-        if let Err(error) = app.ask_for_sweeps().await {
+        if let Err(error) = within(ROUND, app.ask_for_sweeps()).await {
             tracing::warn!(%error, "the calendar could not be looked at");
         }
-        match app.prune_deliveries(pruning).await {
+        if let Err(error) = within(ROUND, app.measure_queue()).await {
+            tracing::warn!(%error, "the queue of pulls could not be measured");
+        }
+        match within(ROUND, app.prune_deliveries(pruning)).await {
             Ok(place) => pruning = place,
             Err(error) => tracing::warn!(%error, "old deliveries could not be cleared away"),
         }
@@ -131,4 +154,28 @@ pub async fn work_off(app: &App) -> Result<usize, crate::app::AppError> {
 pub fn start(app: &App, shutdown: &Shutdown) {
     let work = work(app.clone(), shutdown.clone(), RUNNERS);
     shutdown.spawn("worker", work);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_quarter_of_the_runners_is_kept_for_whoever_has_nothing_running() {
+        for (at_work, runners, anybody) in [
+            (0, 8, true),
+            (5, 8, true),
+            (6, 8, false),
+            (7, 8, false),
+            (0, 1, true),
+            (2, 3, true),
+        ] {
+            let expected = if anybody {
+                Served::Anybody
+            } else {
+                Served::WhoeverHasNothingRunning
+            };
+            assert_eq!(served(at_work, runners), expected, "{at_work} of {runners}");
+        }
+    }
 }

@@ -2,11 +2,17 @@
 
 use std::time::Duration;
 
-use crate::{app::App, storage::PullSignal};
+use crate::{
+    app::App,
+    storage::{PullSignal, within},
+};
 
 /// How long nobody looks by himself; a little of it is left to chance, so that processes that were
 /// started together do not look together.
 const GLANCE: Duration = Duration::from_secs(2);
+
+/// How long it may take to be able to hear.
+const LISTENING: Duration = Duration::from_secs(5);
 
 /// Says when it may be worth looking for a pull.
 pub(super) struct Wake {
@@ -23,7 +29,7 @@ impl Wake {
     pub(super) async fn up(&mut self) {
         let glance = tokio::time::sleep(GLANCE + self.app.some_of(GLANCE / 2));
         if self.signal.is_none() {
-            match self.app.listen_for_pulls().await {
+            match within(LISTENING, self.app.listen_for_pulls()).await {
                 // Something may have been said before there was anybody to hear it.
                 Ok(signal) => {
                     self.signal = Some(signal);

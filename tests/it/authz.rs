@@ -46,6 +46,8 @@ impl Operation {
             &things.transaction
         } else if self.template.contains("/discovery/pulls/") {
             &things.pull
+        } else if self.template.contains("/discovery/deliveries/") {
+            &things.delivery
         } else if self.template.contains("/discovery/extractions/") {
             &things.extraction
         } else if self.template.contains("/discovery/connections/") {
@@ -94,6 +96,7 @@ struct Belongings {
     token: String,
     transaction: String,
     pull: String,
+    delivery: String,
     extraction: String,
 }
 
@@ -108,6 +111,7 @@ impl Belongings {
             token: never.clone(),
             transaction: never.clone(),
             pull: never.clone(),
+            delivery: never.clone(),
             extraction: never,
         }
     }
@@ -123,6 +127,16 @@ async fn belongings(app: &TestApp, sources: &Sources) -> Belongings {
         ledger.connection
     );
     let pulls = client.get(&pulls).await.expect(200);
+    let pull = pulls["items"][0]["id"].as_str().unwrap().to_owned();
+    let delivery = uuid::Uuid::from_u128(7).to_string();
+    app.execute(&format!(
+        "INSERT INTO deliveries (tenant_id, id, connection_id, token_id, event, event_key, key_expires,
+             body, outcome, hint, pull_id, received_at)
+         VALUES ('{}', '{delivery}', '{}', gen_random_uuid(), 'transactions/created', 'key', false,
+             '', 'queued', 'window', '{pull}', now())",
+        app.tenant, ledger.connection
+    ))
+    .await;
     let mint = json!({"vendor": "pluggy", "connection_config_name": "main"});
     let minted = client.post("/v1/discovery/webhooks/tokens", &mint).await;
     sources.offers("db.internal", vec![table("sales", &[("id", "int", false)])]);
@@ -141,7 +155,8 @@ async fn belongings(app: &TestApp, sources: &Sources) -> Belongings {
         rest: rest.rsplit('/').next().unwrap().to_owned(),
         token: token.to_owned(),
         transaction: transactions["items"][0]["id"].as_str().unwrap().to_owned(),
-        pull: pulls["items"][0]["id"].as_str().unwrap().to_owned(),
+        pull,
+        delivery,
         extraction,
     }
 }

@@ -9,6 +9,7 @@
 mod api;
 mod audit;
 mod authz;
+mod clocks;
 mod commands;
 mod connectors;
 mod documents;

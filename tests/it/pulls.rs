@@ -1,6 +1,10 @@
 //! Pulls: what the vendor has becomes what we have.
 
+mod by_hand;
 mod continued;
+mod locks;
+mod queue;
+mod refused;
 mod told;
 mod verdicts;
 
@@ -451,6 +455,10 @@ async fn what_comes_in_while_a_pull_runs_waits_for_the_next_one() {
     assert_eq!(house.work().await, 1);
     house.expect_truth("pluggy", "edit-amount").await;
     let page = house.client.get(&pulls).await.expect(200);
+    let joined = &page["items"][1]["error"];
+    assert_eq!(joined["class"], "joined");
+    let does_it = waiting["id"].as_str().unwrap();
+    assert!(joined["message"].as_str().unwrap().contains(does_it));
     let states: Vec<_> = page["items"]
         .as_array()
         .unwrap()

@@ -609,7 +609,12 @@ pub(crate) fn sent_query(mark: &str) -> String {
 
 /// The plan of a query of the program.
 pub(crate) async fn plan(app: &TestApp, query: &str, arguments: &[&str]) -> String {
-    let mut connection = app.connect_as("discovery_app").await;
+    plan_as(app, "discovery_app", query, arguments).await
+}
+
+/// The same, of a query that runs as another role.
+pub(crate) async fn plan_as(app: &TestApp, role: &str, query: &str, arguments: &[&str]) -> String {
+    let mut connection = app.connect_as(role).await;
     let mut tx = connection.begin().await.unwrap();
     let prepare = format!(
         "SET LOCAL app.tenant_id = '{}'; PREPARE asked AS {query}",

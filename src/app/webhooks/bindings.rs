@@ -22,10 +22,11 @@ use tokio::{
     time::Instant,
 };
 
+use super::PATIENCE;
 use crate::{
     app::AppError,
     domain::ids::{ConnectionId, TenantId, WebhookTokenId},
-    storage::{StorageError, Store, TokenHash, WebhookBinding, WebhookNote},
+    storage::{StorageError, Store, TokenHash, WebhookBinding, WebhookNote, within},
 };
 
 /// How long what was found may be believed.
@@ -218,7 +219,7 @@ impl Bindings {
             return Ok(());
         }
         let notes: Vec<WebhookNote> = marked.iter().map(|marks| marks.take()).collect();
-        let written = store.note_webhooks(&notes).await;
+        let written = within(PATIENCE, store.note_webhooks(&notes)).await;
         let left = |note: &WebhookNote| {
             let left = written.as_ref().map(|left| left.contains(&note.token));
             left.unwrap_or(true)

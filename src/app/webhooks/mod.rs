@@ -27,7 +27,7 @@ use crate::{
         vendor::Vendor,
         webhook_token::WebhookToken,
     },
-    storage::{Accepted, NotTaken, StorageError, WebhookBinding},
+    storage::{Accepted, NotTaken, StorageError, WebhookBinding, within},
     telemetry,
 };
 
@@ -233,7 +233,7 @@ impl App {
         let store = &self.0.parts.store;
         let bindings = &self.0.bindings;
         let _round = bindings.begin_round().await;
-        let refreshed = bindings.refresh(store).await;
+        let refreshed = within(PATIENCE, bindings.refresh(store)).await;
         let noted = bindings.write_notes(store).await;
         warn_of(refreshed.and(noted));
     }

@@ -40,35 +40,6 @@ fn hints(events: impl IntoIterator<Item = Hint>) -> Hints {
 }
 
 #[test]
-fn hints_that_are_absorbed_say_what_they_said_apart() {
-    let events = [
-        Hint::Created {
-            account: None,
-            since: Some(at("2026-03-01T10:00:00Z")),
-        },
-        Hint::Created {
-            account: None,
-            since: Some(at("2026-03-01T09:00:00Z")),
-        },
-        Hint::Updated {
-            account: Some("a".to_owned()),
-            ids: vec!["1".to_owned()],
-        },
-        Hint::Deleted {
-            account: Some("a".to_owned()),
-            ids: vec!["2".to_owned()],
-        },
-        Hint::Window,
-        Hint::Full,
-    ];
-    let mut absorbed = Hints::default();
-    for event in events.clone() {
-        absorbed.absorb(hints([event]));
-    }
-    assert_eq!(absorbed, hints(events));
-}
-
-#[test]
 fn an_account_that_was_never_read_is_read_whole() {
     let steps = plan(&input(&Hints::default(), Cursor::default()));
     assert_eq!(steps, [Step::Full]);
@@ -150,10 +121,17 @@ fn many_named_rows_are_read_with_everything_once() {
         ids: (0..=MANY).map(|id| id.to_string()).collect(),
     }]);
     many.named_at = Some(at("2026-03-01T11:00:01Z"));
-    let steps = plan(&input(&many, fresh()));
-    assert_eq!(steps, [Step::Full]);
+    let told = |cursor| PlanInput {
+        asked_at: DateTime::UNIX_EPOCH,
+        ..input(&many, cursor)
+    };
+    assert_eq!(plan(&told(fresh())), [Step::Full]);
     let read = fresh().after(&Step::Full, at("2026-03-01T11:00:01Z"));
-    assert_eq!(plan(&input(&many, read)), []);
+    assert_eq!(plan(&told(read)), []);
+    // Somebody asked for them again since.
+    assert_eq!(plan(&input(&many, read)), [Step::Full]);
+    let again = fresh().after(&Step::Full, at("2026-03-01T12:00:00Z"));
+    assert_eq!(plan(&input(&many, again)), []);
 }
 
 #[test]

@@ -4,6 +4,7 @@ pub(crate) mod aggregator_connections;
 mod aggregator_connections_input;
 mod connection_health;
 mod connector_types;
+mod deliveries;
 pub(crate) mod discovery_connections;
 mod discovery_connections_input;
 mod discovery_refresh;

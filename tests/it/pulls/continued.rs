@@ -210,3 +210,23 @@ async fn days_that_are_called_off_are_not_read_by_the_next_pull() {
     house.client.post(&cancel, &json!({})).await.expect(200);
     assert_eq!(column(&house, "pluggy", left).await, [""; 0]);
 }
+
+#[tokio::test]
+async fn a_place_that_the_vendor_refuses_is_forgotten() {
+    for vendor in ["pluggy", "belvo"] {
+        let house = long_listings(vendor).await;
+        allow(&house, vendor, too_few(vendor)).await;
+        assert_eq!(attempt(&house, vendor).await["state"], "retrying");
+        let noted = "SELECT listing FROM cursors WHERE listing IS NOT NULL";
+        assert_eq!(column(&house, vendor, noted).await, ["full"], "{vendor}");
+
+        house.vendors.no_faults().await;
+        house.app.clock.advance(TimeDelta::minutes(10));
+        let fault = json!({"kind": "answer", "status": 400, "body": {"code": 400}});
+        let rule = json!({"vendor": vendor, "path": listing(vendor), "fault": fault});
+        house.vendors.fault(&rule).await;
+        let pull = attempt(&house, vendor).await;
+        assert_eq!(pull["error"]["class"], "wrong_request", "{pull:#}");
+        assert_eq!(column(&house, vendor, noted).await, [""; 0], "{vendor}");
+    }
+}

@@ -108,6 +108,11 @@ impl Relay {
         self.address
     }
 
+    /// Where new callers are led.
+    pub(crate) fn target(&self) -> SocketAddr {
+        self.target.lock().unwrap().expect("it leads somewhere")
+    }
+
     /// Leads new callers there from now on.
     pub(crate) fn lead_to(&self, target: SocketAddr) {
         *self.target.lock().unwrap() = Some(target);

@@ -4,10 +4,12 @@
 //! waited for is always that something has happened.
 
 mod chance;
+mod ended;
 mod exhausted;
 mod full;
 mod killed;
 mod restarted;
+mod silent;
 mod tenants;
 mod workers;
 

@@ -1,0 +1,111 @@
+//! Transactions that meet: rows are locked in one order, and nothing is looked up twice.
+
+use chrono::TimeDelta;
+use serde_json::json;
+use sqlx::{Connection as _, Executor as _, PgConnection};
+use tokio_util::sync::CancellationToken;
+
+use super::{House, create};
+use crate::support::TestApp;
+
+/// Somebody else with a hand on the database.
+async fn somebody(app: &TestApp) -> PgConnection {
+    PgConnection::connect_with(&app.admin_options())
+        .await
+        .unwrap()
+}
+
+/// Waits until somebody waits for a lock.
+async fn someone_waits(app: &TestApp) {
+    let query = "SELECT count(*) FROM pg_stat_activity
+                 WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    while app.column::<i64>(query).await != [1] {}
+}
+
+#[tokio::test]
+async fn a_pull_that_meets_the_deletion_of_its_connection_holds_nothing_that_this_waits_for() {
+    let (app, vendors) = TestApp::with_vendors().await;
+    create(&app.client(), &vendors, "pluggy").await;
+    let running = app.app().claim_pull().await.unwrap().unwrap();
+    // As a deletion begins.
+    let mut other = somebody(&app).await;
+    let mut deletion = other.begin().await.unwrap();
+    deletion
+        .execute("UPDATE connections SET updated_at = updated_at")
+        .await
+        .unwrap();
+    let never = CancellationToken::new();
+    let ((), ()) = tokio::join!(app.app().run_pull(running, &never), async {
+        someone_waits(&app).await;
+        let rest = "SELECT FROM pulls FOR NO KEY UPDATE NOWAIT";
+        deletion.execute(rest).await.unwrap();
+        deletion.rollback().await.unwrap();
+    });
+    let states: Vec<String> = app.column("SELECT state FROM pulls").await;
+    assert_eq!(states, ["succeeded"]);
+}
+
+#[tokio::test]
+async fn an_attempt_that_ends_holds_the_running_pull_before_the_waiting_one() {
+    let house = House::build().await;
+    house.app.clock.advance(TimeDelta::hours(1));
+    let pulls = format!("{}/pulls", house.path("pluggy"));
+    house.client.post(&pulls, &json!({})).await.expect(202);
+    let running = house.app.app().claim_pull().await.unwrap().unwrap();
+    house.client.post(&pulls, &json!({})).await.expect(202);
+    let fault = json!({"kind": "unavailable"});
+    let rule = json!({"vendor": "pluggy", "path": "/accounts", "fault": fault});
+    house.vendors.fault(&rule).await;
+    // As whoever calls off every pull of a connection begins.
+    let mut other = somebody(&house.app).await;
+    let mut calls_off = other.begin().await.unwrap();
+    calls_off
+        .execute("SELECT FROM pulls WHERE state = 'running' FOR NO KEY UPDATE")
+        .await
+        .unwrap();
+    let never = CancellationToken::new();
+    let ((), ()) = tokio::join!(house.app.app().run_pull(running, &never), async {
+        someone_waits(&house.app).await;
+        let rest = "SELECT FROM pulls WHERE state = 'queued' FOR NO KEY UPDATE NOWAIT";
+        calls_off.execute(rest).await.unwrap();
+        calls_off.rollback().await.unwrap();
+    });
+    let left = "SELECT state FROM pulls WHERE state NOT IN ('succeeded', 'cancelled')";
+    let left: Vec<String> = house.app.column(left).await;
+    assert_eq!(left, ["retrying"]);
+}
+
+#[tokio::test]
+async fn a_connection_that_is_renamed_while_its_pull_begins_is_not_taken_for_another() {
+    let (app, vendors) = TestApp::with_vendors().await;
+    let client = app.client();
+    let path = create(&client, &vendors, "pluggy").await;
+    let mut body = vendors.connection("pluggy", "other");
+    body["accountRef"] = json!("another item");
+    let added = client.post(crate::api::aggregator_connections::PATH, &body);
+    added.await.expect(201);
+    let id = path.rsplit('/').next().unwrap().to_owned();
+
+    let mut other = somebody(&app).await;
+    let mut rename = other.begin().await.unwrap();
+    rename.execute("LOCK TABLE tenant_keys").await.unwrap();
+    let reading = async {
+        let mut tx = app.store().begin(app.tenant).await.unwrap();
+        tx.access_to_connection(id.parse().unwrap()).await.unwrap()
+    };
+    let (access, ()) = tokio::join!(reading, async {
+        someone_waits(&app).await;
+        for (from, to) in [("pluggy", "third"), ("other", "pluggy"), ("third", "other")] {
+            let one =
+                format!("UPDATE connections SET config_name = '{to}' WHERE config_name = '{from}'");
+            rename
+                .execute(sqlx::raw_sql(sqlx::AssertSqlSafe(one)))
+                .await
+                .unwrap();
+        }
+        rename.commit().await.unwrap();
+    });
+    let read = access.unwrap().connection;
+    assert_eq!(read.id.to_string(), id);
+    assert_eq!(&*read.config_name, "other");
+}
