@@ -355,7 +355,7 @@ impl App {
         let parts = &self.0.parts;
         let now = parts.clock.now();
         let token = new_uuid(&*parts.clock, &*parts.random);
-        let mut system = parts.store.begin_system().await?;
+        let mut system = parts.store.begin_claim().await?;
         let claim = match system.claim_pull(served, token, now, now + LEASE).await {
             // Another worker has just begun with another one of the same connection.
             Err(StorageError::Violates(Constraint::RunningPull, _)) => return Ok(Claim::LostRace),

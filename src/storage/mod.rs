@@ -66,6 +66,8 @@ const APP_ROLE: &str = "discovery_app";
 const SYSTEM_ROLE: &str = "discovery_system";
 /// Work that crosses tenants is rare and short.
 const SYSTEM_CONNECTIONS: u32 = 2;
+/// Only one task of a process claims.
+const CLAIM_CONNECTIONS: u32 = 1;
 /// Anybody can make up tokens to look up; nobody else must wait for that.
 const BINDING_CONNECTIONS: u32 = 2;
 /// Those who draw from one bucket wait for each other, but only while the statement runs, and not
@@ -90,12 +92,42 @@ pub struct StoreOptions {
     pub acquire_timeout: Duration,
 }
 
+/// When a session plans its statements.
+#[derive(Clone, Copy)]
+enum Plans {
+    /// Each time. A plan that was made while a table was small, and is used on and on, reads all of a
+    /// tenant once the table is large; to plan anew costs a tenth of a millisecond.
+    Anew,
+    /// Once, for the life of the session, which is short. For what is asked with every webhook, of tables
+    /// of which it reads the same few rows however large they are; the largest of these statements takes
+    /// ten times as long to plan as to run.
+    Kept,
+}
+
+impl Plans {
+    fn mode(self) -> &'static str {
+        match self {
+            Self::Anew => "force_custom_plan",
+            Self::Kept => "force_generic_plan",
+        }
+    }
+
+    /// How long they last.
+    fn last(self) -> Duration {
+        match self {
+            Self::Anew => Duration::from_mins(30),
+            Self::Kept => Duration::from_mins(1),
+        }
+    }
+}
+
 /// The database.
 #[derive(Clone, Debug)]
 pub struct Store {
     login: PgConnectOptions,
     app: PgPool,
     system: PgPool,
+    claims: PgPool,
     budgets: PgPool,
     listeners: PgPool,
     bindings: PgPool,
@@ -115,10 +147,11 @@ impl Store {
             .application_name("matcher-discovery")
             // What a migration finds done already is no news.
             .options([("client_min_messages", "warning")]);
-        let pool = |role: &'static str, most: u32, commit: &'static str| {
+        let pool = |role: &'static str, most: u32, commit: &'static str, plans: Plans| {
             PgPoolOptions::new()
                 .max_connections(most)
                 .acquire_timeout(acquire_timeout)
+                .max_lifetime(plans.last())
                 .test_before_acquire(false)
                 .before_acquire(|connection, meta| {
                     Box::pin(async move {
@@ -144,22 +177,20 @@ impl Store {
                     ("lock_timeout", "5s"),
                     ("idle_in_transaction_session_timeout", "30s"),
                     ("synchronous_commit", commit),
-                    // A plan that was made while a table was small, and is used on and on, reads all
-                    // of a tenant once the table is large; to plan anew costs a tenth of a
-                    // millisecond.
-                    ("plan_cache_mode", "force_custom_plan"),
+                    ("plan_cache_mode", plans.mode()),
                 ]))
         };
         Self {
-            app: pool(APP_ROLE, max_connections, "on"),
-            system: pool(SYSTEM_ROLE, SYSTEM_CONNECTIONS, "on"),
+            app: pool(APP_ROLE, max_connections, "on", Plans::Anew),
+            system: pool(SYSTEM_ROLE, SYSTEM_CONNECTIONS, "on", Plans::Anew),
+            claims: pool(SYSTEM_ROLE, CLAIM_CONNECTIONS, "off", Plans::Kept),
             // What a crash of the database forgets here is a fraction of a second of calls.
-            budgets: pool(SYSTEM_ROLE, BUDGET_CONNECTIONS, "off"),
-            listeners: pool(SYSTEM_ROLE, 1, "on"),
-            bindings: pool(SYSTEM_ROLE, BINDING_CONNECTIONS, "off"),
+            budgets: pool(SYSTEM_ROLE, BUDGET_CONNECTIONS, "off", Plans::Kept),
+            listeners: pool(SYSTEM_ROLE, 1, "on", Plans::Anew),
+            bindings: pool(SYSTEM_ROLE, BINDING_CONNECTIONS, "off", Plans::Anew),
             // What is in use must not wait for what somebody made up. What it writes is when a token
             // was last used.
-            known_bindings: pool(SYSTEM_ROLE, 1, "off"),
+            known_bindings: pool(SYSTEM_ROLE, 1, "off", Plans::Anew),
             login,
         }
     }
@@ -198,17 +229,26 @@ impl Store {
             tenant.0.as_hyphenated()
         ));
         Ok(TenantTx {
-            tx: self.app.begin_with(begin).await?,
+            // On the heap: what waits for a connection is large, and every use case would hold it.
+            tx: Box::pin(self.app.begin_with(begin)).await?,
             tenant,
         })
     }
 
     /// Begins a transaction of work that crosses tenants.
     pub async fn begin_system(&self) -> Result<SystemTx, StorageError> {
-        let tx = self
-            .system
-            .begin_with(AssertSqlSafe("BEGIN".to_owned()))
-            .await?;
+        self.begin_crossing(&self.system).await
+    }
+
+    /// The same, to claim what is due. A claim that a crash of the database undoes was of a worker whose
+    /// writes find their lease gone; so the commit need not wait for the disk.
+    pub async fn begin_claim(&self) -> Result<SystemTx, StorageError> {
+        self.begin_crossing(&self.claims).await
+    }
+
+    async fn begin_crossing(&self, pool: &PgPool) -> Result<SystemTx, StorageError> {
+        let begin = AssertSqlSafe("BEGIN".to_owned());
+        let tx = Box::pin(pool.begin_with(begin)).await?;
         Ok(SystemTx { tx })
     }
 
@@ -216,6 +256,7 @@ impl Store {
     pub async fn close(&self) {
         self.app.close().await;
         self.system.close().await;
+        self.claims.close().await;
         self.budgets.close().await;
         self.listeners.close().await;
         self.bindings.close().await;

@@ -52,6 +52,16 @@ pub(super) struct Known {
     marks: Arc<Marks>,
 }
 
+impl Known {
+    /// Notes that it is looked at; most often it was before, and then nothing is written that other cores
+    /// hold as well.
+    fn want(&self) {
+        if !self.wanted.load(Ordering::Relaxed) {
+            self.wanted.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
 /// What happened by a token and is not written down yet.
 #[derive(Debug)]
 struct Marks {
@@ -143,6 +153,21 @@ impl Bindings {
         store: &Store,
         hash: TokenHash,
     ) -> Result<Option<Arc<Known>>, AppError> {
+        if let Some(known) = self.known.get(&hash).await
+            && self.is_good(&known).await
+        {
+            known.want();
+            return Ok(Some(known));
+        }
+        // On the heap: it is large, and nearly no webhook comes here.
+        Box::pin(self.look_up(store, hash)).await
+    }
+
+    async fn look_up(
+        &self,
+        store: &Store,
+        hash: TokenHash,
+    ) -> Result<Option<Arc<Known>>, AppError> {
         loop {
             let look_up = async {
                 let _room = self.asking.try_acquire().map_err(|_| NotFound::Busy)?;
@@ -160,7 +185,7 @@ impl Bindings {
             // Everybody who asks for one token meanwhile shares one query.
             match self.known.try_get_with(hash, look_up).await {
                 Ok(known) if self.is_good(&known).await => {
-                    known.wanted.store(true, Ordering::Relaxed);
+                    known.want();
                     return Ok(Some(known));
                 }
                 Ok(_) => self.known.invalidate(&hash).await,
