@@ -1,6 +1,6 @@
 //! Pulls, as an operator sees them: ask for one, look, retry, call off.
 
-use chrono::NaiveDate;
+use chrono::{NaiveDate, TimeDelta};
 use uuid::Uuid;
 
 use super::{App, AppError};
@@ -14,7 +14,30 @@ use crate::{
     storage::{HandOver, NewPull, Page, PageStart, TenantTx},
 };
 
+/// How long a pull is kept that is over and changed nothing.
+const KEPT: TimeDelta = TimeDelta::days(90);
+/// How many are cleared away in one transaction.
+const PRUNED_AT_ONCE: i64 = 1_000;
+/// How many such transactions a round has at most: what else is to be looked after waits for it.
+const BATCHES_AT_ONCE: usize = 20;
+
 impl App {
+    /// Clears away pulls that were kept for long enough. Answers how many.
+    pub async fn prune_pulls(&self) -> Result<u64, AppError> {
+        let before = self.0.parts.clock.now() - KEPT;
+        let mut all = 0;
+        for _ in 0..BATCHES_AT_ONCE {
+            let mut tx = self.0.parts.store.begin_system().await?;
+            let pruned = tx.prune_pulls(before, PRUNED_AT_ONCE).await?;
+            tx.commit().await?;
+            all += pruned;
+            if pruned < PRUNED_AT_ONCE.unsigned_abs() {
+                break;
+            }
+        }
+        Ok(all)
+    }
+
     /// Asks for a pull now, or for a window of days. If one waits already, it is that one.
     pub async fn request_pull(
         &self,

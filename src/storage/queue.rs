@@ -217,6 +217,51 @@ impl SystemTx {
         Ok(named.collect())
     }
 
+    /// Clears away some pulls that were over before `before` and changed no row, but never the last success
+    /// of a connection; answers how many there were.
+    pub async fn prune_pulls(
+        &mut self,
+        before: DateTime<Utc>,
+        most: i64,
+    ) -> Result<u64, StorageError> {
+        let done = sqlx::query!(
+            "WITH RECURSIVE tenants AS (
+                 -- From tenant to tenant, without reading what lies between.
+                 (SELECT tenant_id FROM pulls
+                  WHERE finished_at IS NOT NULL AND inserted = 0 AND updated = 0 AND deleted = 0
+                  ORDER BY tenant_id LIMIT 1)
+                 UNION ALL
+                 SELECT (SELECT p.tenant_id FROM pulls p
+                         WHERE p.finished_at IS NOT NULL
+                           AND p.inserted = 0 AND p.updated = 0 AND p.deleted = 0
+                           AND p.tenant_id > t.tenant_id
+                         ORDER BY p.tenant_id LIMIT 1)
+                 FROM tenants t WHERE t.tenant_id IS NOT NULL
+             ), old AS MATERIALIZED (
+                 SELECT o.tenant_id, o.id FROM tenants t
+                 CROSS JOIN LATERAL (
+                     SELECT p.tenant_id, p.id FROM pulls p
+                     WHERE p.tenant_id = t.tenant_id AND p.finished_at < $1
+                       AND p.inserted = 0 AND p.updated = 0 AND p.deleted = 0
+                       AND (p.state <> 'succeeded' OR EXISTS (
+                           SELECT FROM pulls later
+                           WHERE later.tenant_id = p.tenant_id
+                             AND later.connection_id = p.connection_id
+                             AND later.state = 'succeeded' AND later.finished_at > p.finished_at))
+                     ORDER BY p.finished_at LIMIT $2) AS o
+                 LIMIT $2
+             )
+             DELETE FROM pulls p USING old
+             -- The second look is for one that was put back into the queue meanwhile.
+             WHERE p.tenant_id = old.tenant_id AND p.id = old.id AND p.finished_at < $1",
+            before,
+            most
+        )
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(done.rows_affected())
+    }
+
     /// How much waits and runs, of all tenants.
     pub async fn queue_depth(&mut self, now: DateTime<Utc>) -> Result<QueueDepth, StorageError> {
         let row = sqlx::query!(

@@ -7,7 +7,7 @@ mod wake;
 
 use std::time::Duration;
 
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use self::wake::Wake;
@@ -25,6 +25,8 @@ pub const EXTRACTORS: usize = 2;
 /// How often what nobody asks for is looked after: workers that are gone, and the calendar.
 const UPKEEP_EVERY: Duration = Duration::from_secs(10);
 
+/// How often old pulls are cleared away: a handful of each connection come to their time in a day.
+const PRUNE_PULLS_EVERY: Duration = Duration::from_mins(10);
 /// How long a claim may take: longer than the database lets a statement take, and not so long that a
 /// database that is gone without a word holds up the workers.
 const CLAIM: Duration = Duration::from_secs(20);
@@ -107,6 +109,7 @@ async fn dispatch(app: App, shutdown: Shutdown, stopping: CancellationToken, run
 
 async fn keep_up(app: App, stopping: CancellationToken) {
     let mut pruning = PruningPlace::default();
+    let mut prune_pulls_at = Instant::now();
     loop {
         if let Err(error) = within(ROUND, app.reclaim_abandoned_pulls()).await {
             tracing::warn!(%error, "pulls that lost their worker could not be looked for");
@@ -122,6 +125,12 @@ async fn keep_up(app: App, stopping: CancellationToken) {
         }
         if let Err(error) = within(ROUND, app.measure_queue()).await {
             tracing::warn!(%error, "the queue of pulls could not be measured");
+        }
+        if prune_pulls_at <= Instant::now() {
+            prune_pulls_at = Instant::now() + PRUNE_PULLS_EVERY;
+            if let Err(error) = within(ROUND, app.prune_pulls()).await {
+                tracing::warn!(%error, "old pulls could not be cleared away");
+            }
         }
         match within(ROUND, app.prune_deliveries(pruning)).await {
             Ok(place) => pruning = place,

@@ -1,5 +1,8 @@
 //! What pulls write, tried without a vendor: through the store itself.
 
+mod cost;
+mod gone;
+
 use std::collections::HashSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -11,16 +14,14 @@ use matcher_discovery::{
         random::OsRandom,
         transaction::{Direction, References, Transaction, TransactionStatus},
     },
-    storage::{Absence, Absent, Applied, ChangeOp, FeedPosition, Gone, PageWrite, Store, TenantTx},
+    storage::{Absence, Absent, Applied, Gone, PageWrite, Store, TenantTx},
 };
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, Connection as _};
 use uuid::Uuid;
 
-use crate::{
-    api::{aggregator_connections::create, transaction_changes::settled},
-    support::TestApp,
-};
+use crate::{api::aggregator_connections::create, support::TestApp};
+
+pub(crate) use self::cost::{fill, plan, plan_as, sent_query};
 
 /// An account with rows, and who writes them.
 pub(crate) struct Ledger {
@@ -330,179 +331,6 @@ async fn the_same_names_of_two_connections_are_two_rows() {
 }
 
 #[tokio::test]
-async fn a_deleted_row_stays_as_a_tombstone_until_it_is_read_again() {
-    let app = TestApp::start().await;
-    let ledger = Ledger::open(&app).await;
-    let page = rows(&["1", "2"]);
-    ledger.apply(1, &page).await;
-    assert_eq!(ledger.delete(2, &["1", "unknown"]).await, 1);
-    assert_eq!(ledger.delete(3, &["1"]).await, 0, "once");
-    let living = "deleted_at IS NULL";
-    assert_eq!(by_name(&app, living).await, ["1 false", "2 true"]);
-    assert_eq!(ledger.apply(4, &page).await, applied(0, 0, 1, 1));
-    assert_eq!(by_name(&app, living).await, ["1 true", "2 true"]);
-    assert_eq!(by_name(&app, "version").await, ["1 3", "2 1"]);
-    let kept = versions(&app).await;
-    assert_eq!(kept[0]["was"].get("deletedAt"), None);
-    assert!(kept[1]["was"]["deletedAt"].is_string());
-}
-
-#[tokio::test]
-async fn a_row_of_another_account_is_not_deleted() {
-    let app = TestApp::start().await;
-    let ledger = Ledger::open(&app).await;
-    ledger.apply(1, &rows(&["1"])).await;
-    let elsewhere = Ledger {
-        account: AccountId(Uuid::from_u128(9)),
-        store: app.store(),
-        ..ledger
-    };
-    assert_eq!(elsewhere.delete(2, &["1"]).await, 0);
-    assert_eq!(elsewhere.listed(3, &[], None).await, Absent::default());
-}
-
-#[tokio::test]
-async fn absence_deletes_only_when_two_pulls_agree() {
-    let app = TestApp::start().await;
-    let ledger = Ledger::open(&app).await;
-    let page = rows(&["1", "2", "3"]);
-    ledger.apply(1, &page).await;
-    let absent = |newly_missing, deleted| Absent {
-        newly_missing,
-        deleted,
-    };
-    assert_eq!(ledger.listed(2, &["1"], None).await, absent(2, 0));
-    let before = traces(&app, "transactions").await;
-    assert_eq!(
-        ledger.listed(2, &["1"], None).await,
-        absent(0, 0),
-        "a pull can't agree with itself"
-    );
-    assert_eq!(traces(&app, "transactions").await, before);
-    // One of them is seen again: it begins anew.
-    assert_eq!(ledger.apply(3, &page[1..2]).await, applied(0, 0, 1, 0));
-    assert_eq!(
-        by_name(&app, "right(missing_pull_id::text, 2)").await,
-        ["1 -", "2 -", "3 02"]
-    );
-    assert_eq!(ledger.listed(4, &["1"], None).await, absent(1, 1));
-    assert_eq!(
-        by_name(&app, "deleted_at IS NULL").await,
-        ["1 true", "2 true", "3 false"]
-    );
-    // Being missed is nobody's business; being deleted is.
-    assert_eq!(by_name(&app, "version").await, ["1 1", "2 1", "3 2"]);
-    assert_eq!(ledger.listed(5, &["1", "2"], None).await, absent(0, 0));
-}
-
-#[tokio::test]
-async fn a_window_says_nothing_of_the_days_outside_it() {
-    let app = TestApp::start().await;
-    let ledger = Ledger::open(&app).await;
-    let mut page = rows(&["1", "2", "3", "4"]);
-    for (row, day) in page.iter_mut().zip(["02-27", "02-28", "03-01", "03-02"]) {
-        row.civil_date = format!("2026-{day}").parse().unwrap();
-    }
-    ledger.apply(1, &page).await;
-    let days = Some(("2026-02-28", "2026-03-01"));
-    assert_eq!(ledger.listed(2, &[], days).await.newly_missing, 2);
-    assert_eq!(
-        by_name(&app, "missing_since IS NOT NULL").await,
-        ["1 false", "2 true", "3 true", "4 false"]
-    );
-}
-
-#[tokio::test]
-async fn a_row_told_anew_under_another_name_replaces_the_deleted_one() {
-    let app = TestApp::start().await;
-    let ledger = Ledger::open(&app).await;
-    let mut page = rows(&["1", "2", "3", "4"]);
-    page[0].references.bank_id = Some("b1".to_owned());
-    // Two that nothing tells apart.
-    page[3].description = page[2].description.clone();
-    ledger.apply(1, &page).await;
-    let mut anew = rows(&["5", "6", "7", "8"]);
-    anew[0].references.bank_id = Some("b1".to_owned());
-    anew[0].description = "Titular".to_owned();
-    anew[1].description = "PADARIA  2".to_owned();
-    anew[2].description = page[2].description.clone();
-    anew[3].description = "Loja".to_owned();
-    ledger.apply(2, &anew).await;
-    assert_eq!(ledger.link(2).await, 0, "nothing was deleted yet");
-    ledger.delete(2, &["1", "2", "3", "4"]).await;
-    assert_eq!(ledger.link(2).await, 2);
-    assert_eq!(ledger.link(3).await, 0, "once");
-    let replaced = "SELECT o.vendor_id FROM transactions o WHERE o.id = transactions.replaces_id";
-    assert_eq!(
-        by_name(&app, replaced).await[4..],
-        ["5 1", "6 2", "7 -", "8 -"]
-    );
-    assert_eq!(
-        by_name(&app, "version").await[4..],
-        ["5 2", "6 2", "7 1", "8 1"]
-    );
-    // A row that comes later does not take over what was replaced already.
-    let mut later = rows(&["9"]);
-    later[0].description = "Padaria 2".to_owned();
-    ledger.apply(4, &later).await;
-    assert_eq!(ledger.link(4).await, 0);
-}
-
-#[tokio::test]
-async fn a_row_that_lives_again_was_not_replaced() {
-    let app = TestApp::start().await;
-    let ledger = Ledger::open(&app).await;
-    let old = rows(&["1", "2"]);
-    ledger.apply(1, &old).await;
-    let mut new = rows(&["3", "4"]);
-    for (new, old) in new.iter_mut().zip(&old) {
-        new.description.clone_from(&old.description);
-    }
-    ledger.delete(2, &["1", "2"]).await;
-    ledger.apply(3, &new).await;
-    assert_eq!(ledger.link(3).await, 2);
-    settled(&app).await;
-    let mut tx = ledger.tx().await;
-    let read = tx.transaction_changes(&FeedPosition::default(), 100).await;
-    let read = read.unwrap().next;
-    drop(tx);
-
-    // One of the deleted rows comes back.
-    assert_eq!(ledger.apply(4, &old[..1]).await, applied(0, 0, 0, 1));
-    let living = "CASE WHEN deleted_at IS NULL THEN 'lives' ELSE 'gone' END";
-    assert_eq!(
-        by_name(&app, living).await,
-        ["1 lives", "2 gone", "3 lives", "4 lives"]
-    );
-    let replaced = "SELECT o.vendor_id FROM transactions o WHERE o.id = transactions.replaces_id";
-    assert_eq!(by_name(&app, replaced).await, ["1 -", "2 -", "3 -", "4 2"]);
-    settled(&app).await;
-    let mut tx = ledger.tx().await;
-    let changes = tx.transaction_changes(&read, 100).await.unwrap();
-    let mut told: Vec<_> = changes
-        .items
-        .iter()
-        .map(|(op, one)| (one.vendor_id.as_str(), *op, one.replaces_id))
-        .collect();
-    told.sort_unstable_by_key(|(name, ..)| *name);
-    assert_eq!(
-        told,
-        [
-            ("1", ChangeOp::Added, None),
-            ("3", ChangeOp::Modified, None)
-        ]
-    );
-    drop(tx);
-    // What it was said to be is in its versions.
-    assert_eq!(by_name(&app, "version").await[2..], ["3 3", "4 2"]);
-    assert_eq!(
-        ledger.link(5).await,
-        0,
-        "nothing is left that 3 could replace"
-    );
-}
-
-#[tokio::test]
 async fn accounts_are_written_only_when_they_changed() {
     let app = TestApp::start().await;
     let ledger = Ledger::open(&app).await;
@@ -589,131 +417,6 @@ async fn another_tenants_rows_can_neither_be_seen_nor_written() {
     assert_eq!(tx.apply_page(&reach).await.unwrap(), applied(1, 0, 0, 0));
     tx.commit().await.unwrap();
     assert_eq!(mine.apply(2, &page).await, applied(0, 0, 1, 0));
-}
-
-/// The text of the one query that the program sends with `mark` in it.
-pub(crate) fn sent_query(mark: &str) -> String {
-    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/.sqlx");
-    let mut found = std::fs::read_dir(directory)
-        .unwrap()
-        .map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap())
-        .map(|text| serde_json::from_str::<Value>(&text).unwrap())
-        .filter_map(|query| Some(query["query"].as_str()?.to_owned()))
-        .filter(|query| query.contains(mark));
-    let query = found
-        .next()
-        .unwrap_or_else(|| panic!("no query with {mark}"));
-    assert_eq!(found.next(), None, "{mark}");
-    query
-}
-
-/// The plan of a query of the program.
-pub(crate) async fn plan(app: &TestApp, query: &str, arguments: &[&str]) -> String {
-    plan_as(app, "discovery_app", query, arguments).await
-}
-
-/// The same, of a query that runs as another role.
-pub(crate) async fn plan_as(app: &TestApp, role: &str, query: &str, arguments: &[&str]) -> String {
-    let mut connection = app.connect_as(role).await;
-    let mut tx = connection.begin().await.unwrap();
-    let prepare = format!(
-        "SET LOCAL app.tenant_id = '{}'; PREPARE asked AS {query}",
-        app.tenant
-    );
-    sqlx::raw_sql(AssertSqlSafe(prepare))
-        .execute(&mut *tx)
-        .await
-        .unwrap();
-    let explain = format!(
-        "EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, SUMMARY OFF) EXECUTE asked ({})",
-        arguments.join(", ")
-    );
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "looks at the database from outside"
-    )]
-    let lines: Vec<String> = sqlx::query_scalar(AssertSqlSafe(explain))
-        .persistent(false)
-        .fetch_all(&mut *tx)
-        .await
-        .unwrap();
-    lines.join("\n")
-}
-
-/// Adds rows of a connection that has nothing to do with the test's own: of ten accounts, over 2025.
-pub(crate) async fn fill(app: &TestApp, many: u32) {
-    app.execute(&format!(
-        "INSERT INTO transactions
-             (tenant_id, connection_id, account_id, id, pull_id, date, first_seen_at, updated_at,
-              civil_date, vendor_id, direction, status, amount, currency, description, details,
-              content_hash)
-         SELECT '{}', '{}', ('00000000-0000-0000-0000-00000000000' || n % 10)::uuid,
-                gen_random_uuid(), gen_random_uuid(), now(), now(), now(),
-                '2025-01-01'::date + n % 365, n || '-' || {many}, 'debit', 'posted', -1, 'BRL', 'Loja', '{{}}',
-                decode(repeat('00', 16), 'hex')
-         FROM generate_series(1, {many}) AS n",
-        app.tenant,
-        Uuid::from_u128(3),
-    ))
-    .await;
-}
-
-#[tokio::test]
-async fn the_rows_of_a_page_are_found_by_the_primary_key_without_statistics() {
-    let app = TestApp::start().await;
-    app.execute("ALTER TABLE transactions SET (autovacuum_enabled = false)")
-        .await;
-    let query = sent_query("AS page (vendor_id)");
-    let tenant = format!("'{}'", app.tenant);
-    let arguments = [tenant.as_str(), "gen_random_uuid()", "'{a,b,c}'"];
-    for many in [1_000, 100_000] {
-        fill(&app, many).await;
-        let plan = plan(&app, &query, &arguments).await;
-        assert!(
-            plan.contains("Index Scan using transactions_pkey on transactions t"),
-            "{many} rows:\n{plan}"
-        );
-        let condition = plan.lines().find(|line| line.contains("Index Cond"));
-        for column in ["tenant_id", "connection_id", "vendor_id"] {
-            assert!(condition.unwrap().contains(column), "{plan}");
-        }
-    }
-}
-
-/// Without statistics, and with what the server prepared while there was nothing.
-#[tokio::test]
-async fn reading_costs_the_same_however_many_rows_others_have() {
-    let app = TestApp::start().await;
-    app.execute("ALTER TABLE transactions SET (autovacuum_enabled = false)")
-        .await;
-    let ledger = Ledger::open(&app).await;
-    for _ in 0..10 {
-        let mut tx = ledger.tx().await;
-        tx.known_of_account(ledger.account).await.unwrap();
-        tx.commit().await.unwrap();
-    }
-    fill(&app, 20_000).await;
-    let page: Vec<Transaction> = (0..100).map(|number| row(&number.to_string())).collect();
-    ledger.apply(11, &page).await;
-    ledger.apply(12, &page).await;
-    let mut tx = ledger.tx().await;
-    let known = tx.known_of_account(ledger.account).await.unwrap();
-    assert_eq!(known.len(), 100);
-    tx.commit().await.unwrap();
-    // A session hands in its counts when it ends.
-    app.close_database().await;
-    let sessions = "SELECT pid FROM pg_stat_activity
-                    WHERE datname = current_database() AND application_name = 'matcher-discovery'";
-    while !app.column::<i32>(sessions).await.is_empty() {
-        tokio::task::yield_now().await;
-    }
-    let read: Vec<i64> = app
-        .column(
-            "SELECT sum(idx_tup_read)::bigint FROM pg_stat_user_indexes
-             WHERE relname = 'transactions'",
-        )
-        .await;
-    assert!((100..1_000).contains(&read[0]), "{} were read", read[0]);
 }
 
 #[tokio::test]

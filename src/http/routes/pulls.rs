@@ -72,7 +72,7 @@ pub(in crate::http) struct PullProgress {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(in crate::http) struct PullError {
-    /// A stable word
+    /// A stable word; `joined` if another pull, which the message names, took the work over
     #[schema(examples("throttled"))]
     class: String,
     /// The same in words
@@ -224,7 +224,8 @@ pub(in crate::http) async fn request(
 
 /// List pulls
 ///
-/// Lists the pulls of a connection, newest first.
+/// Lists the pulls of a connection, newest first. A pull that changed nothing is kept for 90 days after
+/// its end; the last one that succeeded is always there.
 #[utoipa::path(
     get,
     path = "/v1/discovery/aggregator-connections/{id}/pulls",

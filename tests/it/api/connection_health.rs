@@ -1,7 +1,9 @@
 //! Testing a connection live, and the verdicts on it.
 
+mod changes;
+mod limits;
+
 use chrono::TimeDelta;
-use matcher_discovery::domain::{clock::Clock as _, ids::ConnectionId};
 use serde_json::{Value, json};
 
 use super::aggregator_connections::PATH;
@@ -354,145 +356,6 @@ async fn a_vendor_that_never_answers_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_verdict_keeps_its_time_until_it_changes() {
-    let (app, vendors) = TestApp::with_vendors().await;
-    let client = app.client();
-    let path = create(&client, &vendors.connection("pluggy", "pluggy")).await;
-    let since = async |name: &str| {
-        let status = client.get(&format!("{path}/status")).await.expect(200);
-        status[name]["since"].as_str().unwrap().to_owned()
-    };
-    app.clock.advance(TimeDelta::hours(1));
-    assert!(healthy(&client, "pluggy").await);
-    assert_eq!(since("credential").await, "2026-03-01T13:00:00.000Z");
-    app.clock.advance(TimeDelta::hours(1));
-    assert!(healthy(&client, "pluggy").await);
-    assert_eq!(since("credential").await, "2026-03-01T13:00:00.000Z");
-    vendors
-        .scenario("pluggy", "disable-client", &json!({}))
-        .await;
-    assert!(!healthy(&client, "pluggy").await);
-    assert_eq!(since("credential").await, "2026-03-01T14:00:00.000Z");
-    assert_eq!(since("source").await, "2026-03-01T13:00:00.000Z");
-}
-
-#[tokio::test]
-async fn a_verdict_ends_with_what_it_was_on() {
-    let (app, vendors) = TestApp::with_vendors().await;
-    let client = app.client();
-    let body = vendors.connection("pluggy", "pluggy");
-    let path = create(&client, &body).await;
-    let kept = json!({
-        "configName": "pluggy", "baseUrl": body["baseUrl"], "accountRef": body["accountRef"],
-    });
-    assert!(healthy(&client, "pluggy").await);
-    client.put(&path, &kept).await.expect(200);
-    let [credential, source] = verdicts(&client, &path).await;
-    assert_eq!(credential, "ok accepted", "nothing that it was on changed");
-    assert!(source.starts_with("ok "));
-
-    let mut rotated = kept.clone();
-    rotated["clientId"] = json!("other");
-    rotated["secret"] = json!("other");
-    client.put(&path, &rotated).await.expect(200);
-    let [credential, source] = verdicts(&client, &path).await;
-    assert_eq!(credential, "unknown changed_since_last_check");
-    assert!(source.starts_with("ok "), "{source}");
-
-    let mut moved = kept.clone();
-    moved["accountRef"] = json!("another");
-    client.put(&path, &moved).await.expect(200);
-    let [_, source] = verdicts(&client, &path).await;
-    assert_eq!(source, "unknown changed_since_last_check");
-}
-
-#[tokio::test]
-async fn a_verdict_on_what_a_connection_was_is_not_written() {
-    let (app, vendors) = TestApp::with_vendors().await;
-    let client = app.client();
-    let body = vendors.connection("pluggy", "pluggy");
-    let path = create(&client, &body).await;
-    let slow =
-        json!({"vendor": "pluggy", "path": "/auth", "fault": {"kind": "delay", "millis": 700}});
-    vendors.fault(&slow).await;
-    let change = async {
-        // The test has begun once the vendor was asked.
-        while vendors.calls().await.is_empty() {
-            tokio::task::yield_now().await;
-        }
-        let rotated = json!({
-            "configName": "pluggy", "baseUrl": body["baseUrl"], "accountRef": body["accountRef"],
-            "clientId": "other", "secret": "other",
-        });
-        client.put(&path, &rotated).await.expect(200);
-    };
-    let (is_healthy, ()) = tokio::join!(healthy(&client, "pluggy"), change);
-    assert!(is_healthy, "what was tested was healthy");
-    let [credential, _] = verdicts(&client, &path).await;
-    assert_eq!(credential, "unknown changed_since_last_check");
-}
-
-#[tokio::test]
-async fn a_connection_is_tested_ten_times_a_minute_and_no_more() {
-    let (app, vendors) = TestApp::with_vendors().await;
-    let client = app.client();
-    create(&client, &vendors.connection("pluggy", "one")).await;
-    create(&client, &vendors.connection("pluggy", "two")).await;
-    for _ in 0..9 {
-        test(&client, "pluggy", "one").await.expect(200);
-    }
-    app.clock.advance(TimeDelta::seconds(20));
-    test(&client, "pluggy", "one").await.expect(200);
-    let refused = test(&client, "pluggy", "one").await;
-    refused.expect_problem(429, "MTCH-0009");
-    assert_eq!(refused.header("retry-after"), "41");
-    test(&client, "pluggy", "two").await.expect(200);
-
-    app.clock.advance(TimeDelta::seconds(41));
-    for _ in 0..9 {
-        test(&client, "pluggy", "one").await.expect(200);
-    }
-    test(&client, "pluggy", "one")
-        .await
-        .expect_problem(429, "MTCH-0009");
-}
-
-#[tokio::test]
-async fn tests_at_the_same_moment_are_counted_too() {
-    let (app, vendors) = TestApp::with_vendors().await;
-    let client = app.client();
-    create(&client, &vendors.connection("belvo", "one")).await;
-    let tests = (0..25).map(|_| test(&client, "belvo", "one"));
-    let answers = futures_util::future::join_all(tests).await;
-    let passed = answers.iter().filter(|answer| answer.status == 200).count();
-    assert_eq!(passed, 10);
-    for answer in answers.iter().filter(|answer| answer.status != 200) {
-        answer.expect_problem(429, "MTCH-0009");
-    }
-}
-
-/// Requests read the clock before they wait for each other, so that they come in any order.
-#[tokio::test]
-async fn tests_are_counted_whatever_the_order_of_their_clocks() {
-    let (app, vendors) = TestApp::with_vendors().await;
-    let client = app.client();
-    let path = create(&client, &vendors.connection("belvo", "one")).await;
-    let id: ConnectionId = path.rsplit('/').next().unwrap().parse().unwrap();
-    let mut passed = 0;
-    for number in 0..20 {
-        let now = app.clock.now() - TimeDelta::milliseconds(number);
-        let mut tx = app.store().begin(app.tenant).await.unwrap();
-        passed += i32::from(tx.count_test(id, now).await.unwrap().is_ok());
-        tx.commit().await.unwrap();
-    }
-    assert_eq!(passed, 10);
-    // A clock that is set back by more than that keeps nobody out for long.
-    let earlier = app.clock.now() - TimeDelta::hours(1);
-    let mut tx = app.store().begin(app.tenant).await.unwrap();
-    assert!(tx.count_test(id, earlier).await.unwrap().is_ok());
-}
-
-#[tokio::test]
 async fn a_connection_that_is_not_there_is_not_found() {
     let (app, vendors) = TestApp::with_vendors().await;
     let client = app.client();
@@ -556,39 +419,6 @@ async fn a_test_writes_and_a_status_reads() {
         .get(&format!("{path}/status"))
         .await
         .expect_problem(403, "MTCH-0004");
-}
-
-#[tokio::test]
-async fn a_spent_rate_limit_is_told_as_throttled_and_not_overdrawn() {
-    let limits = [("DISCOVERY_BELVO_RATE_LIMIT", "10")];
-    let (app, vendors) = TestApp::with_vendors_and(&limits).await;
-    vendors.limits(&json!({"belvo": {"all": 10}})).await;
-    let client = app.client();
-    let path = create(&client, &vendors.connection("belvo", "belvo")).await;
-    while healthy(&client, "belvo").await {}
-    // The credential took what there was, or there was nothing left for the link.
-    let told = verdicts(&client, &path).await;
-    let throttled = [
-        ["throttled own_rate_limit", "ok valid"],
-        ["ok accepted", "unknown own_rate_limit"],
-        ["throttled own_rate_limit", "unknown not_checked_yet"],
-    ];
-    assert!(throttled.iter().any(|one| told == *one), "{told:?}");
-    assert!(vendors.calls().await.len() <= 10);
-}
-
-#[tokio::test]
-async fn a_credential_that_was_accepted_in_time_stays_accepted() {
-    let (app, vendors) = TestApp::with_vendors().await;
-    let client = app.client();
-    for (vendor, start) in [("pluggy", "/items"), ("belvo", "/api/links")] {
-        let path = create(&client, &vendors.connection(vendor, vendor)).await;
-        let rule = json!({"vendor": vendor, "path": start, "fault": {"kind": "hang"}});
-        vendors.fault(&rule).await;
-        assert!(!healthy(&client, vendor).await);
-        let told = verdicts(&client, &path).await;
-        assert_eq!(told, ["ok accepted", "unknown timeout"], "{vendor}");
-    }
 }
 
 #[tokio::test]

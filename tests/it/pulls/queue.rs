@@ -181,3 +181,50 @@ async fn how_much_waits_and_runs_is_measured() {
         assert!(metrics.contains(name), "{metrics}");
     }
 }
+
+#[tokio::test]
+async fn old_pulls_that_nothing_refers_to_are_cleared_away() {
+    let app = TestApp::start().await;
+    connect(&app.client(), &["one"]).await;
+    let now = app.clock.now();
+    for (message, state, days, changed) in [
+        ("old", "failed", 91, "0"),
+        ("old", "cancelled", 91, "0"),
+        ("old", "succeeded", 93, "0"),
+        ("named by a row", "succeeded", 94, "inserted"),
+        ("named by a version", "failed", 94, "updated"),
+        ("named by a tombstone", "failed", 94, "deleted"),
+        ("the last success", "succeeded", 92, "0"),
+        ("young", "failed", 89, "0"),
+    ] {
+        let count = |column: &str| i32::from(column == changed);
+        let add = format!(
+            "INSERT INTO pulls (tenant_id, id, connection_id, state, reason, priority, due_at, asked_at,
+                                created_at, finished_at, error_message, inserted, updated, deleted)
+             SELECT tenant_id, gen_random_uuid(), connection_id, '{state}', 'sweep', 40, created_at,
+                    created_at, created_at, '{at}', '{message}', {}, {}, {}
+             FROM pulls WHERE state = 'queued'",
+            count("inserted"),
+            count("updated"),
+            count("deleted"),
+            at = (now - TimeDelta::days(days)).to_rfc3339()
+        );
+        assert_eq!(app.execute(&add).await, 1);
+    }
+    assert_eq!(app.app().prune_pulls().await.unwrap(), 3);
+    let left: Vec<String> = app
+        .column("SELECT coalesce(error_message, state) FROM pulls ORDER BY 1")
+        .await;
+    assert_eq!(
+        left,
+        [
+            "named by a row",
+            "named by a tombstone",
+            "named by a version",
+            "queued",
+            "the last success",
+            "young",
+        ]
+    );
+    assert_eq!(app.app().prune_pulls().await.unwrap(), 0);
+}
