@@ -149,11 +149,11 @@ pub async fn work_off(app: &App) -> Result<usize, crate::app::AppError> {
     let never = CancellationToken::new();
     let mut done = 0;
     while let Some(claimed) = app.claim_pull().await? {
-        app.run_pull(claimed, &never).await;
+        Box::pin(app.run_pull(claimed, &never)).await;
         done += 1;
     }
     while let Some(claimed) = app.claim_extraction().await? {
-        app.run_extraction(claimed, &never).await;
+        Box::pin(app.run_extraction(claimed, &never)).await;
         done += 1;
     }
     Ok(done)
