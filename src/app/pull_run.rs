@@ -6,8 +6,9 @@
 
 mod attempt;
 mod named;
+mod superseded;
 
-use std::time::Duration;
+use std::{sync::OnceLock, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
@@ -17,8 +18,11 @@ use super::{App, AppError};
 use crate::{
     domain::{
         connection::AggregatorConnection,
-        ids::{ConnectionId, TenantId, new_uuid},
-        pull::{Demand, Hints, MAX_ATTEMPTS, Progress, PullFailure, PullReason, backoff, jitter},
+        ids::{ConnectionId, PullId, TenantId, new_uuid},
+        pull::{
+            Demand, Hints, MAX_ATTEMPTS, NamedPlace, Progress, PullFailure, PullReason, backoff,
+            jitter,
+        },
         random,
     },
     storage::{ClaimedPull, Ending, FailedPull, Lease, PullSignal, StorageError, TenantTx},
@@ -84,6 +88,10 @@ struct Loaded {
     connection: AggregatorConnection,
     access: Access,
     hints: Hints,
+    /// The pulls that these hints asked for.
+    pulls: Vec<PullId>,
+    /// How far rows that were named without their account were read.
+    named: Option<NamedPlace>,
 }
 
 impl App {
@@ -164,10 +172,17 @@ impl App {
             access: loaded.access,
             connection: loaded.connection,
             hints: loaded.hints,
+            named: loaded.named,
             began: self.0.parts.clock.now(),
             stopping,
+            unjudged: OnceLock::new(),
         };
-        attempt.read_all().await
+        let outcome = attempt.read_all().await;
+        if outcome.is_err() {
+            // If this can't be written, the next attempt reads a little more than it has to.
+            attempt.note_heard(&loaded.pulls).await.ok();
+        }
+        outcome
     }
 
     async fn load(&self, mut claimed: ClaimedPull) -> Result<Loaded, Stop> {
@@ -184,6 +199,7 @@ impl App {
         let mut pulls = vec![claimed.lease.pull];
         pulls.extend(inherited.iter().map(|pull| pull.id));
         let mut hints = tx.hints_of_pulls(claimed.connection, &pulls).await?;
+        let named = tx.named_anywhere(claimed.lease.pull).await?;
         drop(tx);
         inherit(&mut claimed, inherited);
         if let Some(latest) = failed.first().filter(|_| gives_up) {
@@ -201,6 +217,8 @@ impl App {
                 ..access
             },
             hints,
+            pulls,
+            named,
         })
     }
 
@@ -286,7 +304,8 @@ impl App {
         if !ours {
             return Ok(());
         }
-        if matches!(ending, Ending::Succeeded) {
+        // What a webhook asks for may be one account of many, so only a look at all of them counts.
+        if matches!(ending, Ending::Succeeded) && claimed.demand >= Demand::Recent {
             let next = now + SWEEP_EVERY - jitter(claimed.connection, SWEEP_EVERY);
             tx.schedule_sweep(claimed.connection, next).await?;
         }

@@ -111,7 +111,7 @@ impl App {
             .hand_over_to_waiting(id, pull.connection, now, 0, false)
             .await?;
         if waiting.is_none() {
-            tx.requeue_pull(id, now).await?;
+            tx.requeue_pull(id, pull.connection, now).await?;
         }
         let pull = tx
             .pull(waiting.unwrap_or(id))

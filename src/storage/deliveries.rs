@@ -121,7 +121,7 @@ impl TenantTx {
         pull: PullId,
     ) -> Result<(), StorageError> {
         sqlx::query!(
-            "UPDATE deliveries SET pull_id = $3, outcome = 'queued'
+            "UPDATE deliveries SET pull_id = $3, outcome = 'queued', heard_at = NULL
              WHERE tenant_id = $1 AND id = $2",
             self.tenant.0,
             id.0,

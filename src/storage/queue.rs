@@ -30,6 +30,8 @@ pub struct ClaimedPull {
     pub attempts: u32,
     /// When more than single rows was last asked for.
     pub asked_at: DateTime<Utc>,
+    /// Whether an earlier attempt has inserted or deleted rows.
+    pub has_changed_rows: bool,
 }
 
 impl SystemTx {
@@ -83,7 +85,8 @@ impl SystemTx {
                WHERE p.tenant_id = next.tenant_id AND p.id = next.id
                  AND p.state IN ('queued', 'retrying')
                RETURNING p.tenant_id, p.id, p.connection_id, p.reason, p.demand, p.window_from,
-                         p.window_to, p.attempts, p.asked_at"#,
+                         p.window_to, p.attempts, p.asked_at,
+                         p.inserted + p.deleted > 0 AS "has_changed_rows!""#,
             token,
             now,
             lease_until
@@ -109,6 +112,7 @@ impl SystemTx {
             window: row.window_from.zip(row.window_to),
             attempts: row.attempts.unsigned_abs(),
             asked_at: row.asked_at,
+            has_changed_rows: row.has_changed_rows,
         }))
     }
 

@@ -100,6 +100,9 @@ async fn keep_up(app: App, stopping: CancellationToken) {
         if let Err(error) = app.ask_for_sweeps().await {
             tracing::warn!(%error, "the calendar could not be looked at");
         }
+        if let Err(error) = app.remove_rows_of_deleted().await {
+            tracing::warn!(%error, "rows of deleted connections could not be removed");
+        }
         match app.prune_deliveries(pruning).await {
             Ok(place) => pruning = place,
             Err(error) => tracing::warn!(%error, "old deliveries could not be cleared away"),

@@ -1,6 +1,8 @@
 //! Pulls: what the vendor has becomes what we have.
 
 mod continued;
+mod left;
+mod relinked;
 mod told;
 
 use std::collections::BTreeMap;

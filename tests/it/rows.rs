@@ -157,6 +157,17 @@ impl Ledger {
 
     /// Tells that the pull with that number listed these rows and no others on those days.
     async fn listed(&self, number: u128, names: &[&str], days: Option<(&str, &str)>) -> Absent {
+        let minutes = 10 * i64::try_from(number).unwrap();
+        self.listed_after(minutes, number, names, days).await
+    }
+
+    async fn listed_after(
+        &self,
+        minutes: i64,
+        number: u128,
+        names: &[&str],
+        days: Option<(&str, &str)>,
+    ) -> Absent {
         let seen: HashSet<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut tx = self.tx().await;
         let absence = Absence {
@@ -165,7 +176,7 @@ impl Ledger {
             window: days.map(|(from, to)| (from.parse().unwrap(), to.parse().unwrap())),
             seen: &seen,
             pull: pull(number),
-            now: noon() + TimeDelta::minutes(i64::try_from(number).unwrap()),
+            now: noon() + TimeDelta::minutes(minutes),
         };
         let absent = tx.note_absent(&absence).await.unwrap();
         tx.commit().await.unwrap();
@@ -176,7 +187,13 @@ impl Ledger {
         let now = noon() + TimeDelta::minutes(i64::try_from(number).unwrap());
         let mut tx = self.tx().await;
         let linked = tx
-            .link_replacements(self.connection, self.account, pull(number), now)
+            .link_replacements(
+                self.connection,
+                self.account,
+                self.account,
+                pull(number),
+                now,
+            )
             .await
             .unwrap();
         tx.commit().await.unwrap();
@@ -396,6 +413,26 @@ async fn absence_deletes_only_when_two_pulls_agree() {
 }
 
 #[tokio::test]
+async fn two_listings_of_one_moment_do_not_agree_on_what_is_gone() {
+    let app = TestApp::start().await;
+    let ledger = Ledger::open(&app).await;
+    ledger.apply(1, &rows(&["1", "2"])).await;
+    let absent = |newly_missing, deleted| Absent {
+        newly_missing,
+        deleted,
+    };
+    for (minutes, number, expected) in [
+        (20, 2, absent(1, 0)),
+        (21, 3, absent(0, 0)),
+        (29, 4, absent(0, 0)),
+        (30, 5, absent(0, 1)),
+    ] {
+        let found = ledger.listed_after(minutes, number, &["1"], None).await;
+        assert_eq!(found, expected, "after {minutes} minutes");
+    }
+}
+
+#[tokio::test]
 async fn a_window_says_nothing_of_the_days_outside_it() {
     let app = TestApp::start().await;
     let ledger = Ledger::open(&app).await;
@@ -549,7 +586,7 @@ async fn a_cursor_moves_on_and_never_back() {
     let (connection, account) = (ledger.connection, ledger.account);
     assert_eq!(
         tx.cursor(connection, account).await.unwrap(),
-        (Cursor::default(), None)
+        (Cursor::default(), None, None)
     );
     let later = noon() + TimeDelta::hours(1);
     let to = |watermark, window_at| Cursor {
@@ -563,8 +600,8 @@ async fn a_cursor_moves_on_and_never_back() {
         (to(Some(later), Some(noon())), to(Some(later), Some(later))),
     ] {
         tx.move_cursor(connection, account, &moved).await.unwrap();
-        let (cursor, unfinished) = tx.cursor(connection, account).await.unwrap();
-        assert_eq!((cursor, unfinished), (now_at, None));
+        let found = tx.cursor(connection, account).await.unwrap();
+        assert_eq!(found, (now_at, None, None));
     }
 }
 

@@ -39,7 +39,7 @@ fn too_few(vendor: &str) -> u32 {
 }
 
 /// Lets the vendor take so many calls for transactions, and no more for ten minutes.
-async fn allow(house: &House, vendor: &str, calls: u32) {
+pub(super) async fn allow(house: &House, vendor: &str, calls: u32) {
     house.vendors.no_faults().await;
     let fault = json!({"kind": "too-many", "reset": 600});
     let rule = json!({
