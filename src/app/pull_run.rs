@@ -5,10 +5,14 @@
 //! more.
 
 mod attempt;
+mod listed;
 mod named;
 mod superseded;
 
-use std::{sync::OnceLock, time::Duration};
+use std::{
+    sync::{OnceLock, atomic::AtomicBool},
+    time::Duration,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
@@ -98,7 +102,8 @@ impl App {
     /// Runs a claimed pull to its end, and writes down what became of it.
     pub async fn run_pull(&self, claimed: ClaimedPull, stopping: &CancellationToken) {
         let outcome = tokio::select! {
-            outcome = self.attempt(claimed, stopping) => outcome,
+            // Large, so that it need not be part of whatever waits for it.
+            outcome = Box::pin(self.attempt(claimed, stopping)) => outcome,
             lost = self.keep_lease(&claimed) => Err(lost),
             () = out_of_time(stopping) => Err(Stop::Stopping),
         };
@@ -176,6 +181,7 @@ impl App {
             began: self.0.parts.clock.now(),
             stopping,
             unjudged: OnceLock::new(),
+            unsettled: AtomicBool::new(false),
         };
         let outcome = attempt.read_all().await;
         if outcome.is_err() {

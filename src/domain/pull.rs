@@ -156,6 +156,8 @@ pub struct Progress {
     pub quarantined: u64,
     /// Changes that no webhook had announced.
     pub missed: u64,
+    /// Listings in which rows moved each time they were read.
+    pub unsettled: u64,
 }
 
 /// Why an attempt failed.

@@ -103,6 +103,7 @@ struct Row {
     deleted: i64,
     quarantined: i64,
     missed: i64,
+    unsettled: i64,
     error_class: Option<String>,
     error_message: Option<String>,
     created_at: DateTime<Utc>,
@@ -143,6 +144,7 @@ impl TryFrom<Row> for Pull {
                 deleted: row.deleted.unsigned_abs(),
                 quarantined: row.quarantined.unsigned_abs(),
                 missed: row.missed.unsigned_abs(),
+                unsettled: row.unsettled.unsigned_abs(),
             },
             failure,
             created_at: row.created_at,
@@ -160,7 +162,8 @@ macro_rules! select {
             Row,
             "SELECT id, connection_id, state, reason, window_from, window_to, due_at, attempts,
                     accounts, pages, seen, inserted, updated, unchanged, deleted, quarantined,
-                    missed, error_class, error_message, created_at, started_at, finished_at
+                    missed, unsettled, error_class, error_message, created_at, started_at,
+                    finished_at
              FROM pulls WHERE tenant_id = $1 " + $rest
             $(, $argument)*
         )
@@ -509,7 +512,7 @@ impl TenantTx {
                  accounts = accounts + $4, pages = pages + $5, seen = seen + $6,
                  inserted = inserted + $7, updated = updated + $8, unchanged = unchanged + $9,
                  deleted = deleted + $10, quarantined = quarantined + $11, missed = missed + $12,
-                 lease_until = $13
+                 lease_until = $13, unsettled = unsettled + $14
              WHERE tenant_id = $1 AND id = $2 AND lease = $3",
             self.tenant.0,
             lease.pull.0,
@@ -523,7 +526,8 @@ impl TenantTx {
             count(more.deleted),
             count(more.quarantined),
             count(more.missed),
-            lease_until
+            lease_until,
+            count(more.unsettled)
         )
         .execute(&mut *self.tx)
         .await?;

@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{StorageError, SystemTx, TenantTx};
-use crate::domain::ids::{ConnectionId, TenantId};
+use super::{StorageError, TenantTx};
+use crate::domain::ids::ConnectionId;
 
 impl TenantTx {
     /// Asks that the rows of a connection be removed, now that it is deleted.
@@ -85,24 +85,5 @@ impl TenantTx {
                 Ok(false)
             }
         }
-    }
-}
-
-impl SystemTx {
-    /// Some of the connections whose rows are still to be removed, those that wait longest first.
-    pub async fn removals(
-        &mut self,
-        most: i64,
-    ) -> Result<Vec<(TenantId, ConnectionId)>, StorageError> {
-        let rows = sqlx::query!(
-            "SELECT tenant_id, connection_id FROM removals ORDER BY asked_at LIMIT $1",
-            most
-        )
-        .fetch_all(&mut *self.tx)
-        .await?;
-        let named = rows
-            .into_iter()
-            .map(|row| (TenantId(row.tenant_id), ConnectionId(row.connection_id)));
-        Ok(named.collect())
     }
 }

@@ -1,11 +1,20 @@
 //! One attempt at a pull: account by account, listing by listing, page by page.
 
-use std::{collections::HashSet, sync::OnceLock};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use chrono::{DateTime, Days, Utc};
 use tokio_util::sync::CancellationToken;
 
-use super::Stop;
+use super::{
+    Stop,
+    listed::{Drift, Listed},
+};
 use crate::{
     app::{App, connection_tests::Findings},
     domain::{
@@ -16,6 +25,7 @@ use crate::{
         transaction::{Converted, Quarantined},
     },
     storage::{Absence, ClaimedPull, Gone, Known, PageWrite, StoredAccount, TenantTx},
+    telemetry,
     vendors::{
         Access, AccountToRead, Aggregator, Disposition, ErrorKind, PageMark, Read, TransactionPage,
         VendorError, Verification,
@@ -44,11 +54,13 @@ pub(super) struct Attempt<'a> {
     pub(super) stopping: &'a CancellationToken,
     /// Why nobody can tell whether rows that are said to be gone are.
     pub(super) unjudged: OnceLock<VendorError>,
+    /// Whether the rows of a listing moved each time it was read.
+    pub(super) unsettled: AtomicBool,
 }
 
 /// An account, and how far to believe what is listed of it.
 #[derive(Clone, Copy)]
-struct Reading<'a> {
+pub(super) struct Reading<'a> {
     account: &'a StoredAccount,
     /// How the item or link does.
     report: &'a SourceReport,
@@ -59,47 +71,8 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     /// Whether what is missing from a listing of the account says anything.
-    fn is_current(&self, report: &SourceReport) -> bool {
+    pub(super) fn is_current(&self, report: &SourceReport) -> bool {
         self.is_listed && report.transactions_current
-    }
-}
-
-/// Everything that one listing brought.
-struct Listed {
-    seen: HashSet<String>,
-    changed: u64,
-    /// How many of them are new.
-    inserted: u64,
-    /// Whether it was read in one go, and no rows moved between its pages meanwhile. Of one that an
-    /// earlier attempt began, what the first pages held is not known any more, so that nothing is
-    /// missing from it; the next listing that is whole tells.
-    whole: bool,
-    /// When it was begun: what the vendor took in later is not in it for sure.
-    began: DateTime<Utc>,
-    /// Whether it holds every row of the account that we have.
-    lacks_nothing: bool,
-    /// Pages in which nothing changed, and which nobody was told of yet.
-    untold: Progress,
-}
-
-impl Listed {
-    fn note_quarantined(&mut self, rows: &[Quarantined]) {
-        for row in rows {
-            match &row.vendor_id {
-                // A row that could not be read is there all the same.
-                Some(id) => drop(self.seen.insert(id.clone())),
-                // One without a name may be any of ours.
-                None => self.whole = false,
-            }
-        }
-    }
-
-    /// Whether what did not come is gone, if every row that came could be told apart. What is said to be
-    /// gone and does not come is, as long as the source can be read at all; what is missing from a listing
-    /// is gone only if the listing is up to date.
-    fn proves_absence(&self, step: &Step, reading: &Reading<'_>, report: &SourceReport) -> bool {
-        let is_told = matches!(step, Step::Named { .. }) && report.state.is_usable();
-        self.whole && (is_told || reading.is_current(report))
     }
 }
 
@@ -108,6 +81,7 @@ impl Attempt<'_> {
     pub(super) async fn read_all(&self) -> Result<(), Stop> {
         let report = self.look_at_source().await?;
         let read = self.aggregator.accounts(&self.access).await?;
+        self.tell_of_odd_rows(&read.quarantined, 0);
         let mut progress = Progress {
             quarantined: as_count(read.quarantined.len()),
             ..Progress::default()
@@ -156,7 +130,8 @@ impl Attempt<'_> {
                 self.read_unlisted(account, &report).await?;
             }
         }
-        if read.quarantined.is_empty() {
+        // Only if every account was read to its end.
+        if read.quarantined.is_empty() && !self.unsettled.load(Ordering::Relaxed) {
             self.retire(&superseded, &accounts, &read.accounts).await?;
         }
         match self.unjudged.get() {
@@ -316,6 +291,7 @@ impl Attempt<'_> {
         let account = reading.account;
         let listed = self.read_listing(account, step, unfinished).await?;
         let mut progress = listed.untold;
+        progress.unsettled = u64::from(listed.is_unsettled);
         let mut proves = listed.proves_absence(step, &reading, reading.report);
         if proves && self.lacks_rows(account, step, &listed).await? {
             // When a consent goes while it is listed, the rest of the pages is empty.
@@ -351,7 +327,10 @@ impl Attempt<'_> {
         // Only now, since the listing was read to its end. What an account that is not listed shows of
         // itself may be nothing although it has something.
         let mut after = cursor;
-        if reading.is_listed || !listed.seen.is_empty() {
+        let shows_something = reading.is_listed || !listed.seen.is_empty();
+        if listed.is_unsettled {
+            self.unsettled.store(true, Ordering::Relaxed);
+        } else if shows_something {
             after = cursor.after(step, listed.began);
             tx.move_cursor(self.claimed.connection, account.id, &after)
                 .await?;
@@ -371,7 +350,8 @@ impl Attempt<'_> {
         Ok(after)
     }
 
-    /// Reads one listing to its end; begins it anew when its place is lost on the way.
+    /// Reads one listing to its end; begins it anew when its place is lost on the way, or when its rows moved
+    /// meanwhile, since one may have moved to a page that was read.
     async fn read_listing(
         &self,
         account: &StoredAccount,
@@ -379,15 +359,29 @@ impl Attempt<'_> {
         mut unfinished: Option<Unfinished>,
     ) -> Result<Listed, Stop> {
         let mut restarts = 0;
+        let mut earlier: Option<Listed> = None;
         loop {
-            match self.read_pages(account, step, unfinished.take()).await {
+            let mut listed = match self.read_pages(account, step, unfinished.take()).await {
                 Err(Stop::Vendor(error))
                     if error.disposition() == Disposition::Restart && restarts < RESTARTS =>
                 {
                     restarts += 1;
+                    continue;
                 }
-                other => return other,
+                other => other?,
+            };
+            let before = earlier.as_ref().and_then(|one| one.drift.as_ref());
+            let has_moved = listed.drift.is_some_and(|drift| !drift.is_a_habit(before));
+            if let Some(earlier) = earlier.take() {
+                listed.go_on_from(&earlier);
             }
+            if has_moved && restarts < RESTARTS {
+                restarts += 1;
+                earlier = Some(listed);
+                continue;
+            }
+            listed.is_unsettled = has_moved;
+            return Ok(listed);
         }
     }
 
@@ -401,15 +395,7 @@ impl Attempt<'_> {
         step: &Step,
         unfinished: Option<Unfinished>,
     ) -> Result<Listed, Stop> {
-        let read = match step {
-            Step::CreatedSince(since) => Read::CreatedSince(*since),
-            Step::Named { ids, .. } => Read::Ids(ids.clone()),
-            Step::Window { from, to } => Read::Window {
-                from: *from,
-                to: *to,
-            },
-            Step::Full => Read::Full,
-        };
+        let read = read_of(step);
         let asked = AccountToRead {
             vendor_id: &account.vendor_id,
             account_type: account.account_type,
@@ -426,6 +412,8 @@ impl Attempt<'_> {
             changed: 0,
             inserted: 0,
             whole: unfinished.is_none(),
+            drift: None,
+            is_unsettled: false,
             began: unfinished.as_ref().map_or(self.began, |one| one.began),
             lacks_nothing: false,
             untold: Progress::default(),
@@ -435,6 +423,8 @@ impl Attempt<'_> {
             None => (None, None),
         };
         let mut resumes = !listed.whole;
+        let is_resumed = resumes;
+        let mut drift = Drift::default();
         let fetch = async |mark: Option<PageMark>| -> Result<TransactionPage, Stop> {
             if self.stopping.is_cancelled() {
                 return Err(Stop::Stopping);
@@ -447,13 +437,17 @@ impl Attempt<'_> {
         let mut page = fetch(mark).await?;
         loop {
             listed.note_quarantined(&page.converted.quarantined);
+            let nameless = page.converted.quarantined.iter();
+            let nameless = nameless.filter(|row| row.vendor_id.is_none()).count();
+            drift.came += as_count(page.converted.rows.len() + page.converted.quarantined.len());
+            drift.different += as_count(nameless);
             let moved = total.is_some_and(|before| Some(before) != page.total);
             if moved && resumes {
                 // Much may have happened since; rows that moved to pages that were read would be lost.
                 return Err(self.error(ErrorKind::BadCursor, "listing_moved"));
             }
             resumes = false;
-            listed.whole &= !moved;
+            drift.moved |= moved;
             total = page.total.or(total);
             let Some(mark) = page.next.clone() else {
                 self.write_page(
@@ -498,9 +492,10 @@ impl Attempt<'_> {
                 }
             };
         }
-        // Fewer or more different rows than there are said to be: some moved while it was read.
-        listed.whole &=
-            !step.is_exhaustive() || total.is_none_or(|total| total == as_count(listed.seen.len()));
+        drift.total = total.filter(|_| !is_resumed && step.is_exhaustive());
+        drift.different += as_count(listed.seen.len());
+        listed.drift = Some(drift).filter(Drift::is_betrayed);
+        listed.whole &= listed.drift.is_none();
         listed.lacks_nothing = known.is_some_and(|known| known.is_within(&listed.seen));
         Ok(listed)
     }
@@ -527,6 +522,7 @@ impl Attempt<'_> {
         listed
             .seen
             .extend(rows.iter().map(|row| row.vendor_id.clone()));
+        self.tell_of_odd_rows(&converted.quarantined, converted.contradictions);
         if unreadable.is_empty()
             && listed.untold.pages < TOLD_AT_ONCE
             && known.as_ref().is_some_and(|known| known.holds(rows))
@@ -567,6 +563,31 @@ impl Attempt<'_> {
         listed.inserted += applied.inserted;
         listed.changed += applied.inserted + applied.updated + applied.revived;
         Ok(true)
+    }
+
+    /// Tells why rows could not be read: by how many for which reason, and nothing of them.
+    pub(super) fn tell_of_odd_rows(&self, quarantined: &[Quarantined], contradictions: u32) {
+        let vendor = self.connection.vendor.as_str();
+        let mut reasons: BTreeMap<&'static str, u64> = BTreeMap::new();
+        for row in quarantined {
+            *reasons.entry(row.reason).or_default() += 1;
+        }
+        for (reason, rows) in &reasons {
+            telemetry::record_odd_rows(vendor, reason, *rows);
+        }
+        if contradictions > 0 {
+            let reason = "has a sign that contradicts its direction";
+            telemetry::record_odd_rows(vendor, reason, contradictions.into());
+        }
+        if !reasons.is_empty() {
+            tracing::warn!(
+                tenant.id = %self.claimed.tenant,
+                connection.id = %self.claimed.connection,
+                vendor,
+                ?reasons,
+                "rows of a page could not be read"
+            );
+        }
     }
 
     /// Notes where a listing was left, and tells of the pages before, which are not read again.
@@ -687,6 +708,18 @@ impl Attempt<'_> {
             pull: self.claimed.lease.pull,
             now: self.app.0.parts.clock.now(),
         })
+    }
+}
+
+fn read_of(step: &Step) -> Read {
+    match step {
+        Step::CreatedSince(since) => Read::CreatedSince(*since),
+        Step::Named { ids, .. } => Read::Ids(ids.clone()),
+        Step::Window { from, to } => Read::Window {
+            from: *from,
+            to: *to,
+        },
+        Step::Full => Read::Full,
     }
 }
 

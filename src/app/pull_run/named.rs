@@ -57,6 +57,7 @@ impl Attempt<'_> {
                 .await?;
             all.rows.extend(page.converted.rows);
             all.quarantined.extend(page.converted.quarantined);
+            all.contradictions += page.converted.contradictions;
             match page.next {
                 Some(next) => mark = Some(next),
                 None => return Ok(all),
@@ -77,8 +78,9 @@ impl Attempt<'_> {
         let Converted {
             mut rows,
             quarantined,
-            ..
+            contradictions,
         } = read;
+        self.tell_of_odd_rows(&quarantined, contradictions);
         // One that could not be read is there all the same.
         let unreadable: Vec<&str> = quarantined
             .iter()

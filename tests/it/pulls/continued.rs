@@ -14,7 +14,7 @@ fn listing(vendor: &str) -> &'static str {
 }
 
 /// A connection to `vendor` with an account of many pages, where everything is due to be read again.
-async fn long_listings(vendor: &str) -> House {
+pub(super) async fn long_listings(vendor: &str) -> House {
     let house = House::build().await;
     let count = match vendor {
         "pluggy" => 900,
@@ -49,7 +49,7 @@ pub(super) async fn allow(house: &House, vendor: &str, calls: u32) {
 }
 
 /// Runs one attempt at the pull of `vendor`, and nothing of the other one's.
-async fn attempt(house: &House, vendor: &str) -> Value {
+pub(super) async fn attempt(house: &House, vendor: &str) -> Value {
     let other = match vendor {
         "pluggy" => "belvo",
         _ => "pluggy",
