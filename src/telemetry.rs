@@ -92,6 +92,7 @@ const HTTP_REQUESTS: &str = "http_requests_total";
 const HTTP_DURATION: &str = "http_request_duration_seconds";
 /// Webhooks, by vendor and what became of them.
 const WEBHOOKS: &str = "webhooks_total";
+const ODD_ROWS: &str = "odd_rows_total";
 /// How many webhooks were written together.
 const WEBHOOK_BATCH: &str = "webhook_batch_size";
 /// Attempts at pulls that are over, by what became of them.
@@ -164,6 +165,12 @@ pub fn record_request(
 /// Counts a webhook. Both labels are names out of the program.
 pub fn record_webhook(vendor: &'static str, outcome: &'static str) {
     metrics::counter!(WEBHOOKS, "vendor" => vendor, "outcome" => outcome).increment(1);
+}
+
+/// Counts rows of a vendor that could not be read, or that contradict themselves. Both labels are names
+/// out of the program.
+pub fn record_odd_rows(vendor: &'static str, reason: &'static str, rows: u64) {
+    metrics::counter!(ODD_ROWS, "vendor" => vendor, "reason" => reason).increment(rows);
 }
 
 /// Notes how many webhooks were written together.
@@ -262,6 +269,11 @@ fn install() -> MetricsHandle {
         PULLS_LONGEST_DUE,
         Unit::Seconds,
         "How long the pull that waited longest has been due."
+    );
+    metrics::describe_counter!(
+        ODD_ROWS,
+        Unit::Count,
+        "Rows of vendors that could not be read, or that contradict themselves."
     );
     metrics::describe_gauge!(BUILD_INFO, "Always 1; the label says which version runs.");
     metrics::gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1);

@@ -176,6 +176,11 @@ impl App {
         let reads_another = current.base_url != change.base_url
             || current.account_ref != change.account_ref
             || matches!(change.credential, CredentialChange::Rotate(_));
+        if current.base_url != change.base_url || current.account_ref != change.account_ref {
+            // Whatever reads the old place just now must not have the last word on what is of the past.
+            tx.call_off_running(id, now).await?;
+            tx.supersede_accounts(id, now).await?;
+        }
         if reads_another {
             self.ask_for_pull(&mut tx, id, PullReason::Initial, None)
                 .await?;
@@ -221,7 +226,8 @@ impl App {
         Ok(())
     }
 
-    /// Deletes a connection: its name is free, its credential is gone, its tokens are revoked.
+    /// Deletes a connection: its name is free, its credential is gone, its tokens are revoked, and its
+    /// rows are removed soon after.
     pub async fn delete_aggregator_connection(
         &self,
         caller: &Caller,
@@ -235,6 +241,7 @@ impl App {
         let tokens = tx.revoke_webhook_tokens_of(id, now).await?;
         let pulls = tx.cancel_pulls_of(id, now).await?;
         tx.forget_sweep(id).await?;
+        tx.ask_for_removal(id, now).await?;
         tx.audit(&caller.subject, AuditAction::ConnectionDeleted, id.0, now)
             .await?;
         tx.commit().await?;

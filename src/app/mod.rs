@@ -17,6 +17,7 @@ mod keys;
 mod pull_run;
 mod pulls;
 mod readiness;
+mod removals;
 mod status;
 mod transactions;
 mod webhook_tokens;

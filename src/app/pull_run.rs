@@ -5,9 +5,14 @@
 //! more.
 
 mod attempt;
+mod listed;
 mod named;
+mod superseded;
 
-use std::time::Duration;
+use std::{
+    sync::{OnceLock, atomic::AtomicBool},
+    time::Duration,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
@@ -17,8 +22,11 @@ use super::{App, AppError};
 use crate::{
     domain::{
         connection::AggregatorConnection,
-        ids::{ConnectionId, TenantId, new_uuid},
-        pull::{Demand, Hints, MAX_ATTEMPTS, Progress, PullFailure, PullReason, backoff, jitter},
+        ids::{ConnectionId, PullId, TenantId, new_uuid},
+        pull::{
+            Demand, Hints, MAX_ATTEMPTS, NamedPlace, Progress, PullFailure, PullReason, backoff,
+            jitter,
+        },
         random,
     },
     storage::{
@@ -90,12 +98,17 @@ struct Loaded {
     connection: AggregatorConnection,
     access: Access,
     hints: Hints,
+    /// The pulls that these hints asked for.
+    pulls: Vec<PullId>,
+    /// How far rows that were named without their account were read.
+    named: Option<NamedPlace>,
 }
 
 impl App {
     /// Runs a claimed pull to its end, and writes down what became of it.
     pub async fn run_pull(&self, claimed: ClaimedPull, stopping: &CancellationToken) {
         let outcome = tokio::select! {
+            // Large, so that it need not be part of whatever waits for it.
             outcome = Box::pin(self.attempt(claimed, stopping)) => outcome,
             lost = self.keep_lease(&claimed) => Err(lost),
             () = out_of_time(stopping) => Err(Stop::Stopping),
@@ -175,10 +188,18 @@ impl App {
             access: loaded.access,
             connection: loaded.connection,
             hints: loaded.hints,
+            named: loaded.named,
             began: self.0.parts.clock.now(),
             stopping,
+            unjudged: OnceLock::new(),
+            unsettled: AtomicBool::new(false),
         };
-        attempt.read_all().await
+        let outcome = attempt.read_all().await;
+        if outcome.is_err() {
+            // If this can't be written, the next attempt reads a little more than it has to.
+            attempt.note_heard(&loaded.pulls).await.ok();
+        }
+        outcome
     }
 
     async fn load(&self, mut claimed: ClaimedPull) -> Result<Loaded, Stop> {
@@ -198,6 +219,7 @@ impl App {
         let mut pulls = vec![claimed.lease.pull];
         pulls.extend(inherited.iter().map(|pull| pull.id));
         let mut hints = tx.hints_of_pulls(claimed.connection, &pulls).await?;
+        let named = tx.named_anywhere(claimed.lease.pull).await?;
         drop(tx);
         inherit(&mut claimed, inherited);
         if let Some(latest) = failed.first().filter(|_| gives_up) {
@@ -215,6 +237,8 @@ impl App {
                 ..access
             },
             hints,
+            pulls,
+            named,
         })
     }
 
@@ -310,7 +334,8 @@ impl App {
             // This process ends; another one may go on with it at once.
             tx.wake_workers().await?;
         }
-        if matches!(ending, Ending::Succeeded) {
+        // What a webhook asks for may be one account of many, so only a look at all of them counts.
+        if matches!(ending, Ending::Succeeded) && claimed.demand >= Demand::Recent {
             let next = now + SWEEP_EVERY - jitter(claimed.connection, SWEEP_EVERY);
             tx.schedule_sweep(claimed.connection, next).await?;
         }

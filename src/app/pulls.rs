@@ -139,7 +139,7 @@ impl App {
             .await?;
         match waiting {
             Some(_) => tx.wake_workers().await?,
-            None => tx.requeue_pull(id, now).await?,
+            None => tx.requeue_pull(id, pull.connection, now).await?,
         }
         let pull = tx
             .pull(waiting.unwrap_or(id))

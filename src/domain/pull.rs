@@ -125,6 +125,8 @@ pub struct Progress {
     pub quarantined: u64,
     /// Changes that no webhook had announced.
     pub missed: u64,
+    /// Listings in which rows moved each time they were read.
+    pub unsettled: u64,
 }
 
 /// Why an attempt failed.
@@ -183,6 +185,53 @@ fn most_by_name(vendor: Vendor) -> usize {
     }
 }
 
+/// How many rows are read by name before it is noted how far that came: what one call brings, or a few
+/// calls where each brings one row.
+fn named_at_once(vendor: Vendor) -> usize {
+    match vendor {
+        Vendor::Pluggy => 200,
+        Vendor::Belvo => 5,
+    }
+}
+
+/// When the first attempt began that knew of something told and did not come to its end; `None` for
+/// what no earlier attempt knew of. What was read since then need not be read again for it.
+pub type Heard = Option<DateTime<Utc>>;
+
+/// What was told twice was heard of when it was last told.
+fn heard_last(one: Heard, other: Heard) -> Heard {
+    one.zip(other).map(|(one, other)| one.max(other))
+}
+
+/// Whether a listing that was begun at `read_at` knew of what was heard of.
+fn is_served(heard: Heard, read_at: Option<DateTime<Utc>>) -> bool {
+    heard
+        .zip(read_at)
+        .is_some_and(|(heard, read_at)| heard <= read_at)
+}
+
+/// New rows, as events tell of them.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Created {
+    /// When the vendor took the first of them in, if that was told.
+    pub since: Option<DateTime<Utc>>,
+    /// When they were heard of.
+    pub heard: Heard,
+}
+
+/// How far rows were read by name. They are read in the order in which attempts heard of them, so that
+/// what is told meanwhile comes after the place.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct NamedPlace {
+    /// When the last one was heard of.
+    pub at: DateTime<Utc>,
+    /// Its name; of those heard of at the same instant the ones after it were not read.
+    pub to: String,
+}
+
+/// Rows by name, and when each was heard of.
+type Names = BTreeMap<String, Heard>;
+
 /// What several events together say may have changed.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Hints {
@@ -190,10 +239,10 @@ pub struct Hints {
     pub full: bool,
     /// Rows of the recent past changed.
     pub window: bool,
-    /// There are new rows, taken in since this instant, if one was told. By account; `None` for any.
-    pub created: BTreeMap<Option<String>, Option<DateTime<Utc>>>,
+    /// There are new rows. By account; `None` for any.
+    pub created: BTreeMap<Option<String>, Created>,
     /// These rows changed or are gone. By account; `None` for any.
-    pub named: BTreeMap<Option<String>, BTreeSet<String>>,
+    pub named: BTreeMap<Option<String>, Names>,
     /// These of them are said to be gone. By account; `None` for any.
     pub deleted: BTreeMap<Option<String>, BTreeSet<String>>,
     /// When rows were last named, as far as it is known.
@@ -202,26 +251,39 @@ pub struct Hints {
 
 impl Hints {
     /// Takes in what one more event says.
-    pub fn merge(&mut self, hint: Hint) {
+    pub fn merge(&mut self, hint: Hint, heard: Heard) {
         match hint {
             Hint::Nothing | Hint::Source => {}
-            Hint::Created { account, since } => {
-                self.created
-                    .entry(account)
-                    // What was not told begins at the watermark, where every listing begins anyway.
-                    .and_modify(|known| *known = known.iter().copied().chain(since).min())
-                    .or_insert(since);
-            }
-            Hint::Updated { account, ids } => {
-                self.named.entry(account).or_default().extend(ids);
-            }
+            Hint::Created { account, since } => self.add_created(account, Created { since, heard }),
+            Hint::Updated { account, ids } => self.add_named(account, ids, heard),
             Hint::Deleted { account, ids } => {
                 let deleted = self.deleted.entry(account.clone()).or_default();
                 deleted.extend(ids.iter().cloned());
-                self.named.entry(account).or_default().extend(ids);
+                self.add_named(account, ids, heard);
             }
             Hint::Window => self.window = true,
             Hint::Full => self.full = true,
+        }
+    }
+
+    fn add_created(&mut self, account: Option<String>, told: Created) {
+        self.created
+            .entry(account)
+            .and_modify(|known| {
+                // What was not told begins at the watermark, where every listing begins anyway.
+                known.since = known.since.into_iter().chain(told.since).min();
+                known.heard = heard_last(known.heard, told.heard);
+            })
+            .or_insert(told);
+    }
+
+    fn add_named(&mut self, account: Option<String>, ids: Vec<String>, heard: Heard) {
+        let named = self.named.entry(account).or_default();
+        for id in ids {
+            named
+                .entry(id)
+                .and_modify(|known| *known = heard_last(*known, heard))
+                .or_insert(heard);
         }
     }
 
@@ -235,7 +297,7 @@ impl Hints {
             told.iter().any(|key| self.created.contains_key(key))
         };
         match step {
-            Step::Named(_) => true,
+            Step::Named { .. } => true,
             Step::CreatedSince(_) => new(),
             Step::Window { .. } | Step::Full => {
                 self.full
@@ -246,32 +308,54 @@ impl Hints {
         }
     }
 
-    /// When the new rows of `account` were taken in, if an event told of any.
-    fn created_since(&self, account: &str, watermark: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    /// Since when new rows of `account` are to be read, if an event told of any that no listing which was
+    /// begun at `read_at` was to bring.
+    fn created_since(
+        &self,
+        account: &str,
+        overlapped: DateTime<Utc>,
+        read_at: Option<DateTime<Utc>>,
+    ) -> Option<DateTime<Utc>> {
         let told = [None, Some(account.to_owned())];
-        let mut since = told
-            .iter()
+        told.iter()
             .filter_map(|key| self.created.get(key))
-            .peekable();
-        since.peek()?;
-        Some(since.fold(watermark, |earliest, told| {
-            told.map_or(earliest, |told| earliest.min(told))
-        }))
+            .filter(|told| !is_served(told.heard, read_at))
+            .map(|told| told.since.map_or(overlapped, |since| since.min(overlapped)))
+            .min()
     }
 
-    fn named_in(&self, account: &str) -> BTreeSet<String> {
-        names_in(&self.named, account)
+    /// Which rows events name, each with when it was last heard of, in `account` or without one.
+    fn named_in(&self, account: &str) -> Names {
+        let told = [None, Some(account.to_owned())];
+        let mut names = Names::new();
+        for (name, heard) in told.iter().filter_map(|key| self.named.get(key)).flatten() {
+            names
+                .entry(name.clone())
+                .and_modify(|known| *known = heard_last(*known, *heard))
+                .or_insert(*heard);
+        }
+        names
     }
 
     /// Which rows are to be read by name once for the whole connection: events named them without
     /// their account, and the vendor finds them without it.
-    #[must_use]
-    pub fn named_anywhere(&self, vendor: Vendor) -> Vec<String> {
-        let named = self
-            .named
+    fn named_anywhere(&self, vendor: Vendor) -> Option<&Names> {
+        self.named
             .get(&None)
-            .filter(|names| vendor == Vendor::Belvo && names.len() <= most_by_name(vendor));
-        named.into_iter().flatten().cloned().collect()
+            .filter(|names| vendor == Vendor::Belvo && names.len() <= most_by_name(vendor))
+    }
+
+    /// What reads those of them that are behind `place`, in an attempt that begins `now`.
+    #[must_use]
+    pub fn steps_anywhere(
+        &self,
+        vendor: Vendor,
+        place: Option<&NamedPlace>,
+        now: DateTime<Utc>,
+    ) -> Vec<Step> {
+        let mut names = self.named_anywhere(vendor).cloned().unwrap_or_default();
+        names.retain(|name, heard| !was_read(name, *heard, place));
+        in_parts(names, vendor, now)
     }
 
     /// Which of the rows that were named without their account are said to be gone.
@@ -283,14 +367,39 @@ impl Hints {
     /// Which rows of `account` are said to be gone.
     #[must_use]
     pub fn deleted_in(&self, account: &str) -> BTreeSet<String> {
-        names_in(&self.deleted, account)
+        let told = [None, Some(account.to_owned())];
+        let sets = told.iter().filter_map(|key| self.deleted.get(key));
+        sets.flatten().cloned().collect()
     }
 }
 
-fn names_in(names: &BTreeMap<Option<String>, BTreeSet<String>>, account: &str) -> BTreeSet<String> {
-    let told = [None, Some(account.to_owned())];
-    let sets = told.iter().filter_map(|key| names.get(key));
-    sets.flatten().cloned().collect()
+/// Whether a row was read by its name after it was heard of.
+fn was_read(name: &str, heard: Heard, place: Option<&NamedPlace>) -> bool {
+    heard
+        .zip(place)
+        .is_some_and(|(heard, place)| (heard, name) <= (place.at, place.to.as_str()))
+}
+
+/// What reads these rows in an attempt that begins `now`, some at a time.
+fn in_parts(names: Names, vendor: Vendor, now: DateTime<Utc>) -> Vec<Step> {
+    let mut places: Vec<NamedPlace> = names
+        .into_iter()
+        .map(|(to, heard)| NamedPlace {
+            at: heard.unwrap_or(now),
+            to,
+        })
+        .collect();
+    places.sort_unstable();
+    let part = |part: &[NamedPlace]| {
+        Some(Step::Named {
+            ids: part.iter().map(|one| one.to.clone()).collect(),
+            place: part.last()?.clone(),
+        })
+    };
+    places
+        .chunks(named_at_once(vendor))
+        .filter_map(part)
+        .collect()
 }
 
 /// How far an account was read.
@@ -322,7 +431,7 @@ impl Cursor {
     #[must_use]
     pub fn after(mut self, step: &Step, began: DateTime<Utc>) -> Self {
         match *step {
-            Step::Named(_) => {}
+            Step::Named { .. } => {}
             Step::CreatedSince(_) => self.watermark = Some(began),
             Step::Window { from, to } => {
                 let (first, last) = recent_past(began);
@@ -383,7 +492,12 @@ pub enum Step {
     /// What the vendor took in since then.
     CreatedSince(DateTime<Utc>),
     /// These rows; those that are said to be gone, and do not come, are.
-    Named(Vec<String>),
+    Named {
+        /// Their names.
+        ids: Vec<String>,
+        /// How far that leads.
+        place: NamedPlace,
+    },
     /// These days, both included.
     Window {
         /// The first day.
@@ -403,7 +517,7 @@ impl Step {
         match self {
             Self::Window { from, to } => Some(format!("{from} {to}")),
             Self::Full => Some("full".to_owned()),
-            Self::CreatedSince(_) | Self::Named(_) => None,
+            Self::CreatedSince(_) | Self::Named { .. } => None,
         }
     }
 
@@ -445,6 +559,8 @@ pub struct PlanInput<'a> {
     pub account: &'a str,
     /// How far it was read.
     pub cursor: Cursor,
+    /// How far it was read by name.
+    pub named: Option<&'a NamedPlace>,
     /// The time.
     pub now: DateTime<Utc>,
 }
@@ -477,13 +593,13 @@ pub fn plan(input: &PlanInput<'_>) -> Vec<Step> {
         || is_over(cursor.window_at, TimeDelta::days(1), input);
     let mut steps = Vec::new();
 
-    let since = hints.created_since(input.account, overlapped);
+    let created = |read_at| hints.created_since(input.account, overlapped, read_at);
     let looks = looks_around && !done(cursor.watermark);
-    if let Some(since) = since.or(looks.then_some(overlapped)) {
+    if let Some(since) = created(cursor.watermark).or(looks.then_some(overlapped)) {
         steps.push(Step::CreatedSince(since));
-        // What Belvo finds by that filter is not promised.
-        window |= input.vendor == Vendor::Belvo;
     }
+    // What Belvo finds by that filter is not promised.
+    window |= input.vendor == Vendor::Belvo && created(cursor.window_at).is_some();
     // They may be of any day. What was read whole since they were named, and asked for, is read with
     // them, or a pull that takes several attempts would begin again after each.
     let read = cursor.full_at.zip(hints.named_at);
@@ -509,16 +625,21 @@ pub fn plan(input: &PlanInput<'_>) -> Vec<Step> {
 }
 
 /// What reads the rows of the account that events name, and whether they are too many for that.
-fn by_name(input: &PlanInput<'_>) -> (Option<Step>, bool) {
+fn by_name(input: &PlanInput<'_>) -> (Vec<Step>, bool) {
     let mut named = input.hints.named_in(input.account);
+    named.retain(|name, heard| !was_read(name, *heard, input.named));
     if named.len() > most_by_name(input.vendor) {
-        return (None, true);
+        return (Vec::new(), true);
     }
-    for name in input.hints.named_anywhere(input.vendor) {
-        named.remove(&name);
+    for name in input
+        .hints
+        .named_anywhere(input.vendor)
+        .into_iter()
+        .flatten()
+    {
+        named.remove(name.0);
     }
-    let step = (!named.is_empty()).then(|| Step::Named(named.into_iter().collect()));
-    (step, false)
+    (in_parts(named, input.vendor, input.now), false)
 }
 
 /// Whether it is time again. Each connection has its own moment within the last tenth of the

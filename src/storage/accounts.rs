@@ -1,6 +1,9 @@
 //! `accounts`: what was last pulled of them.
 
-use std::{collections::HashMap, str::FromStr};
+use std::{
+    collections::{HashMap, HashSet},
+    str::FromStr,
+};
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -24,6 +27,17 @@ pub struct StoredAccount {
     pub vendor_id: String,
     /// What kind it is.
     pub account_type: AccountType,
+}
+
+/// An account of what the connection read before it was led elsewhere.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SupersededAccount {
+    /// Its identifier.
+    pub id: AccountId,
+    /// The bank's own identifier.
+    pub bank_id: Option<String>,
+    /// Whether its rows are removed.
+    pub is_retired: bool,
 }
 
 struct Row {
@@ -86,7 +100,8 @@ macro_rules! list_query {
             "SELECT id, connection_id, vendor_id, type, subtype, name, masked_number, currency,
                     balance::text, bank_id, first_seen_at, updated_at
              FROM accounts
-             WHERE tenant_id = $1 AND connection_id = $2 AND id " + $compare + " $3
+             WHERE tenant_id = $1 AND connection_id = $2 AND retired_at IS NULL
+               AND id " + $compare + " $3
              ORDER BY id " + $direction + " LIMIT $4",
             $($argument),+
         )
@@ -112,6 +127,8 @@ impl TenantTx {
             .into_iter()
             .map(|one| (one.account.vendor_id.clone(), one))
             .collect();
+        let superseded = self.superseded_accounts(connection).await?;
+        let superseded: HashSet<Uuid> = superseded.iter().map(|one| one.id.0).collect();
         let mut stored: Vec<StoredAccount> = Vec::with_capacity(accounts.len());
         let mut differing: Vec<(Uuid, &Account)> = Vec::new();
         for account in accounts {
@@ -121,7 +138,7 @@ impl TenantTx {
                 continue;
             }
             let id = before.map_or_else(|| ids::uuid_at(now, random), |one| one.id.0);
-            if before.is_none_or(|one| one.account != *account) {
+            if before.is_none_or(|one| one.account != *account) || superseded.contains(&id) {
                 differing.push((id, account));
             }
             stored.push(StoredAccount {
@@ -166,7 +183,7 @@ impl TenantTx {
              SET type = excluded.type, subtype = excluded.subtype, name = excluded.name,
                  masked_number = excluded.masked_number, currency = excluded.currency,
                  balance = excluded.balance, bank_id = excluded.bank_id,
-                 updated_at = excluded.updated_at",
+                 updated_at = excluded.updated_at, superseded_at = NULL, retired_at = NULL",
             self.tenant.0,
             connection.0,
             now,
@@ -183,6 +200,89 @@ impl TenantTx {
         .execute(&mut *self.tx)
         .await?;
         Ok(())
+    }
+
+    /// Notes that a connection is led elsewhere: an account that is not listed there is of the past.
+    pub async fn supersede_accounts(
+        &mut self,
+        connection: ConnectionId,
+        now: DateTime<Utc>,
+    ) -> Result<(), StorageError> {
+        sqlx::query!(
+            "UPDATE accounts SET superseded_at = $3
+             WHERE tenant_id = $1 AND connection_id = $2 AND retired_at IS NULL",
+            self.tenant.0,
+            connection.0,
+            now
+        )
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(())
+    }
+
+    /// The accounts of a connection that were listed only where it was led before.
+    pub async fn superseded_accounts(
+        &mut self,
+        connection: ConnectionId,
+    ) -> Result<Vec<SupersededAccount>, StorageError> {
+        let rows = sqlx::query!(
+            "SELECT id, bank_id, retired_at FROM accounts
+             WHERE tenant_id = $1 AND connection_id = $2 AND superseded_at IS NOT NULL
+             ORDER BY id",
+            self.tenant.0,
+            connection.0
+        )
+        .fetch_all(&mut *self.tx)
+        .await?;
+        let read = rows.into_iter().map(|row| SupersededAccount {
+            id: AccountId(row.id),
+            bank_id: row.bank_id,
+            is_retired: row.retired_at.is_some(),
+        });
+        Ok(read.collect())
+    }
+
+    /// Takes an account whose rows were removed out of every list. If it is ever listed again, it is read
+    /// as if it had never been read.
+    pub async fn retire_account(
+        &mut self,
+        connection: ConnectionId,
+        account: AccountId,
+        now: DateTime<Utc>,
+    ) -> Result<(), StorageError> {
+        sqlx::query!(
+            "UPDATE accounts SET retired_at = $3
+             WHERE tenant_id = $1 AND id = $2 AND superseded_at IS NOT NULL",
+            self.tenant.0,
+            account.0,
+            now
+        )
+        .execute(&mut *self.tx)
+        .await?;
+        sqlx::query!(
+            "UPDATE cursors SET watermark = NULL, window_at = NULL, full_at = NULL
+             WHERE tenant_id = $1 AND connection_id = $2 AND account_id = $3",
+            self.tenant.0,
+            connection.0,
+            account.0
+        )
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(())
+    }
+
+    /// Whether any row of an account lives.
+    pub async fn has_rows(&mut self, account: AccountId) -> Result<bool, StorageError> {
+        let any = sqlx::query_scalar!(
+            r#"SELECT EXISTS (
+                   SELECT FROM transactions
+                   WHERE tenant_id = $1 AND account_id = $2 AND deleted_at IS NULL) AS "any!""#,
+            self.tenant.0,
+            account.0
+        )
+        .fetch_one(&mut *self.tx)
+        .await?;
+        Ok(any)
     }
 
     /// The accounts of a connection, in the order they were first seen.

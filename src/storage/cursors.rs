@@ -3,19 +3,21 @@
 use super::{StorageError, TenantTx};
 use crate::domain::{
     ids::{AccountId, ConnectionId},
-    pull::{Backfill, Cursor, Step, Unfinished},
+    pull::{Backfill, Cursor, NamedPlace, Step, Unfinished},
 };
 
 impl TenantTx {
-    /// How far an account was read, and the listing that was not read to its end.
+    /// How far an account was read, the listing that was not read to its end, and how far rows were
+    /// read by name.
     pub async fn cursor(
         &mut self,
         connection: ConnectionId,
         account: AccountId,
-    ) -> Result<(Cursor, Option<Unfinished>), StorageError> {
+    ) -> Result<(Cursor, Option<Unfinished>, Option<NamedPlace>), StorageError> {
         let row = sqlx::query!(
             "SELECT watermark, window_at, full_at, backfill_from, backfill_to, backfill_at,
-                    listing, listing_mark, listing_total, listing_began_at, listing_noted_at
+                    listing, listing_mark, listing_total, listing_began_at, listing_noted_at,
+                    named_at, named_to
              FROM cursors
              WHERE tenant_id = $1 AND connection_id = $2 AND account_id = $3",
             self.tenant.0,
@@ -25,7 +27,7 @@ impl TenantTx {
         .fetch_optional(&mut *self.tx)
         .await?;
         let Some(row) = row else {
-            return Ok((Cursor::default(), None));
+            return Ok((Cursor::default(), None, None));
         };
         let days = row.backfill_from.zip(row.backfill_to).zip(row.backfill_at);
         let cursor = Cursor {
@@ -45,7 +47,9 @@ impl TenantTx {
             began,
             noted_at,
         });
-        Ok((cursor, unfinished))
+        let named = row.named_at.zip(row.named_to);
+        let named = named.map(|(at, to)| NamedPlace { at, to });
+        Ok((cursor, unfinished, named))
     }
 
     /// Moves a cursor on. What is `None` stays where it is, and no instant ever moves back.
@@ -75,6 +79,29 @@ impl TenantTx {
             to.backfill.map(|days| days.from),
             to.backfill.map(|days| days.to),
             to.backfill.map(|days| days.at)
+        )
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(())
+    }
+
+    /// Notes how far rows of an account were read by name.
+    pub async fn note_named(
+        &mut self,
+        connection: ConnectionId,
+        account: AccountId,
+        place: &NamedPlace,
+    ) -> Result<(), StorageError> {
+        sqlx::query!(
+            "INSERT INTO cursors (tenant_id, connection_id, account_id, named_at, named_to)
+             VALUES ($1, $2, $3, $4, $5)
+             ON CONFLICT (tenant_id, connection_id, account_id) DO UPDATE
+             SET named_at = excluded.named_at, named_to = excluded.named_to",
+            self.tenant.0,
+            connection.0,
+            account.0,
+            place.at,
+            place.to
         )
         .execute(&mut *self.tx)
         .await?;

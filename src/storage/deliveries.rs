@@ -119,7 +119,7 @@ impl TenantTx {
     ) -> Result<bool, StorageError> {
         let done = sqlx::query!(
             "WITH assigned AS (
-                 UPDATE deliveries SET pull_id = $3, outcome = 'queued'
+                 UPDATE deliveries SET pull_id = $3, outcome = 'queued', heard_at = NULL
                  WHERE tenant_id = $1 AND id = $2 RETURNING received_at
              )
              UPDATE pulls p SET hints_since = least(p.hints_since, assigned.received_at)

@@ -23,6 +23,7 @@ mod page;
 mod pulls;
 mod queue;
 mod refreshes;
+mod removals;
 mod source_states;
 mod system;
 mod tenant_keys;
@@ -37,7 +38,7 @@ use sqlx::{
 };
 
 pub use self::{
-    accounts::StoredAccount,
+    accounts::{StoredAccount, SupersededAccount},
     budgets::Pace,
     connections::{AccessToConnection, ConnectionChange, NewConnection},
     discovery_connections::{AccessToSource, Forget, Seen, SourceChange},

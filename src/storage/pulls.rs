@@ -13,7 +13,7 @@ use super::{
 use crate::domain::{
     event::Hint,
     ids::{ConnectionId, PullId},
-    pull::{Demand, Hints, Progress, Pull, PullFailure, PullReason, PullState},
+    pull::{Demand, Hints, NamedPlace, Progress, Pull, PullFailure, PullReason, PullState},
     status::DataState,
 };
 
@@ -149,6 +149,7 @@ struct Row {
     deleted: i64,
     quarantined: i64,
     missed: i64,
+    unsettled: i64,
     error_class: Option<String>,
     error_message: Option<String>,
     created_at: DateTime<Utc>,
@@ -189,6 +190,7 @@ impl TryFrom<Row> for Pull {
                 deleted: row.deleted.unsigned_abs(),
                 quarantined: row.quarantined.unsigned_abs(),
                 missed: row.missed.unsigned_abs(),
+                unsettled: row.unsettled.unsigned_abs(),
             },
             failure,
             created_at: row.created_at,
@@ -206,7 +208,8 @@ macro_rules! select {
             Row,
             "SELECT id, connection_id, state, reason, window_from, window_to, due_at, attempts,
                     accounts, pages, seen, inserted, updated, unchanged, deleted, quarantined,
-                    missed, error_class, error_message, created_at, started_at, finished_at
+                    missed, unsettled, error_class, error_message, created_at, started_at,
+                    finished_at
              FROM pulls WHERE tenant_id = $1 " + $rest
             $(, $argument)*
         )
@@ -366,18 +369,49 @@ impl TenantTx {
         Ok(done.rows_affected())
     }
 
+    /// Ends the attempt that runs of a connection, if one does: it reads what the connection no longer
+    /// leads to, and can write no more.
+    pub async fn call_off_running(
+        &mut self,
+        connection: ConnectionId,
+        now: DateTime<Utc>,
+    ) -> Result<(), StorageError> {
+        sqlx::query!(
+            "UPDATE pulls SET state = 'cancelled', lease = NULL, lease_until = NULL, finished_at = $3
+             WHERE tenant_id = $1 AND connection_id = $2 AND state = 'running'",
+            self.tenant.0,
+            connection.0,
+            now
+        )
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(())
+    }
+
     /// Puts a pull that failed, or was called off, back into the queue, as if it had never been
     /// begun.
     pub async fn requeue_pull(
         &mut self,
         id: PullId,
+        connection: ConnectionId,
         now: DateTime<Utc>,
     ) -> Result<(), StorageError> {
+        sqlx::query!(
+            "UPDATE deliveries SET heard_at = NULL
+             WHERE tenant_id = $1 AND connection_id = $2 AND pull_id = $3
+               AND heard_at IS NOT NULL",
+            self.tenant.0,
+            connection.0,
+            id.0
+        )
+        .execute(&mut *self.tx)
+        .await?;
         sqlx::query!(
             "UPDATE pulls SET state = 'queued', attempts = 0, due_at = $3, asked_at = $3,
                     started_at = NULL, finished_at = NULL,
                     accounts = 0, pages = 0, seen = 0, inserted = 0, updated = 0, unchanged = 0,
-                    deleted = 0, quarantined = 0, missed = 0,
+                    deleted = 0, quarantined = 0, missed = 0, unsettled = 0,
+                    named_at = NULL, named_to = NULL,
                     priority = least(priority, $4), error_class = NULL, error_message = NULL
              WHERE tenant_id = $1 AND id = $2 AND state IN ('failed', 'cancelled')",
             self.tenant.0,
@@ -431,7 +465,8 @@ impl TenantTx {
     ) -> Result<Hints, StorageError> {
         let pulls: Vec<Uuid> = pulls.iter().map(|pull| pull.0).collect();
         let rows = sqlx::query!(
-            "SELECT hint, hint_account, hint_since, hint_ids, received_at FROM deliveries
+            "SELECT hint, hint_account, hint_since, hint_ids, received_at, heard_at
+             FROM deliveries
              WHERE tenant_id = $1 AND connection_id = $2 AND pull_id = ANY($3)
                AND received_at >= (SELECT min(hints_since) FROM pulls
                                    WHERE tenant_id = $1 AND id = ANY($3))",
@@ -448,7 +483,7 @@ impl TenantTx {
             if !ids.is_empty() {
                 hints.named_at = hints.named_at.max(Some(row.received_at));
             }
-            hints.merge(match row.hint.as_str() {
+            let hint = match row.hint.as_str() {
                 "source" => Hint::Source,
                 "created" => Hint::Created {
                     account,
@@ -459,9 +494,65 @@ impl TenantTx {
                 "window" => Hint::Window,
                 "full" => Hint::Full,
                 _ => Hint::Nothing,
-            });
+            };
+            hints.merge(hint, row.heard_at);
         }
         Ok(hints)
+    }
+
+    /// Notes that an attempt which began at `began` knew what asked for these pulls, and did not come to
+    /// its end: what it has read is not read again.
+    pub async fn note_heard(
+        &mut self,
+        connection: ConnectionId,
+        pulls: &[PullId],
+        began: DateTime<Utc>,
+    ) -> Result<(), StorageError> {
+        let pulls: Vec<Uuid> = pulls.iter().map(|pull| pull.0).collect();
+        sqlx::query!(
+            "UPDATE deliveries SET heard_at = $4
+             WHERE tenant_id = $1 AND connection_id = $2 AND pull_id = ANY ($3)
+               AND heard_at IS NULL",
+            self.tenant.0,
+            connection.0,
+            &pulls,
+            began
+        )
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(())
+    }
+
+    /// How far a pull, or one that left its work to it, has read rows that were named without their
+    /// account.
+    pub async fn named_anywhere(&mut self, id: PullId) -> Result<Option<NamedPlace>, StorageError> {
+        let row = sqlx::query!(
+            "SELECT named_at, named_to FROM pulls WHERE tenant_id = $1 AND id = $2",
+            self.tenant.0,
+            id.0
+        )
+        .fetch_optional(&mut *self.tx)
+        .await?;
+        let place = row.and_then(|row| row.named_at.zip(row.named_to));
+        Ok(place.map(|(at, to)| NamedPlace { at, to }))
+    }
+
+    /// Notes how far it has.
+    pub async fn note_named_anywhere(
+        &mut self,
+        id: PullId,
+        place: &NamedPlace,
+    ) -> Result<(), StorageError> {
+        sqlx::query!(
+            "UPDATE pulls SET named_at = $3, named_to = $4 WHERE tenant_id = $1 AND id = $2",
+            self.tenant.0,
+            id.0,
+            place.at,
+            place.to
+        )
+        .execute(&mut *self.tx)
+        .await?;
+        Ok(())
     }
 
     /// Adds to the progress of a pull and keeps its lease; `false` if the lease is lost, and then
@@ -478,7 +569,7 @@ impl TenantTx {
                  accounts = greatest(accounts, $4), pages = pages + $5, seen = seen + $6,
                  inserted = inserted + $7, updated = updated + $8, unchanged = unchanged + $9,
                  deleted = deleted + $10, quarantined = quarantined + $11, missed = missed + $12,
-                 lease_until = $13
+                 lease_until = $13, unsettled = unsettled + $14
              WHERE tenant_id = $1 AND id = $2 AND lease = $3",
             self.tenant.0,
             lease.pull.0,
@@ -492,7 +583,8 @@ impl TenantTx {
             count(more.deleted),
             count(more.quarantined),
             count(more.missed),
-            lease_until
+            lease_until,
+            count(more.unsettled)
         )
         .execute(&mut *self.tx)
         .await?;
@@ -614,7 +706,9 @@ impl TenantTx {
                  hints_since = least(w.hints_since, p.hints_since),
                  attempts = CASE WHEN $6 THEN 0 ELSE greatest(w.attempts, $5) END,
                  due_at = CASE WHEN $6 THEN least(w.due_at, $4::timestamptz)
-                               ELSE greatest(w.due_at, $4::timestamptz) END
+                               ELSE greatest(w.due_at, $4::timestamptz) END,
+                 named_at = CASE WHEN $6 THEN w.named_at ELSE p.named_at END,
+                 named_to = CASE WHEN $6 THEN w.named_to ELSE p.named_to END
              FROM pulls p
              WHERE w.tenant_id = $1 AND w.connection_id = $2
                AND w.state IN ('queued', 'retrying')
@@ -634,13 +728,15 @@ impl TenantTx {
             return Ok(None);
         };
         sqlx::query!(
-            "UPDATE deliveries SET pull_id = $4
+            // What was over for a while is done from its beginning.
+            "UPDATE deliveries SET pull_id = $4, heard_at = CASE WHEN $5 THEN heard_at END
              WHERE tenant_id = $1 AND connection_id = $2 AND pull_id = $3
                AND received_at >= (SELECT hints_since FROM pulls WHERE tenant_id = $1 AND id = $3)",
             self.tenant.0,
             connection.0,
             pull.0,
-            waiting
+            waiting,
+            !by_hand
         )
         .execute(&mut *self.tx)
         .await?;

@@ -8,7 +8,10 @@ use super::{
     audit::{Entry, GENESIS},
     migrate,
 };
-use crate::{domain::ids::TenantId, vault::WrappedKey};
+use crate::{
+    domain::ids::{ConnectionId, TenantId},
+    vault::WrappedKey,
+};
 
 /// A tenant's data key, found while walking the tenants.
 #[derive(Debug)]
@@ -101,6 +104,23 @@ impl SystemTx {
         .execute(&mut *self.tx)
         .await?;
         Ok(())
+    }
+
+    /// Some of the connections whose rows are still to be removed, those that wait longest first.
+    pub async fn removals(
+        &mut self,
+        most: i64,
+    ) -> Result<Vec<(TenantId, ConnectionId)>, StorageError> {
+        let rows = sqlx::query!(
+            "SELECT tenant_id, connection_id FROM removals ORDER BY asked_at LIMIT $1",
+            most
+        )
+        .fetch_all(&mut *self.tx)
+        .await?;
+        let named = rows
+            .into_iter()
+            .map(|row| (TenantId(row.tenant_id), ConnectionId(row.connection_id)));
+        Ok(named.collect())
     }
 
     /// Recomputes every chain of the audit log; answers how many entries hold and the first one of

@@ -153,6 +153,15 @@ impl VendorError {
         self.kind.disposition()
     }
 
+    /// Whether asking again would change nothing, as long as nobody does anything about it.
+    #[must_use]
+    pub fn is_permanent(&self) -> bool {
+        matches!(
+            self.disposition(),
+            Disposition::GiveUp | Disposition::NeedsUser
+        )
+    }
+
     /// The stable reason: the vendor's own code, else the class.
     #[must_use]
     pub fn reason(&self) -> &str {

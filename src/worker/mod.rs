@@ -132,6 +132,9 @@ async fn keep_up(app: App, stopping: CancellationToken) {
                 tracing::warn!(%error, "old pulls could not be cleared away");
             }
         }
+        if let Err(error) = within(ROUND, app.remove_rows_of_deleted()).await {
+            tracing::warn!(%error, "rows of deleted connections could not be removed");
+        }
         match within(ROUND, app.prune_deliveries(pruning)).await {
             Ok(place) => pruning = place,
             Err(error) => tracing::warn!(%error, "old deliveries could not be cleared away"),

@@ -259,6 +259,7 @@ async fn the_system_role_reaches_only_what_it_needs() {
             "deliveries INSERT,SELECT,UPDATE",
             "extractions SELECT,UPDATE",
             "pulls INSERT,SELECT,UPDATE",
+            "removals SELECT",
             "sweeps SELECT,UPDATE",
             "tenant_keys SELECT,UPDATE",
             "webhook_tokens SELECT,UPDATE",

@@ -2,9 +2,12 @@
 
 mod by_hand;
 mod continued;
+mod drift;
+mod left;
 mod locks;
 mod queue;
 mod refused;
+mod relinked;
 mod told;
 mod verdicts;
 
@@ -528,9 +531,32 @@ async fn a_window_of_days_is_asked_for_as_days() {
     let asked = house.client.post(&pulls, &window).await.expect(202);
     assert_eq!(asked["reason"], "backfill");
     assert_eq!(asked["from"], "2025-06-01");
-    house.work().await;
+    house.vendors.calls().await;
+    assert_eq!(house.work().await, 1);
+    let calls = house.vendors.calls_after(0).await;
+    let listings: Vec<&str> = calls
+        .iter()
+        .filter(|call| call["path"] == "/v2/transactions")
+        .map(|call| call["query"].as_str().unwrap())
+        .collect();
+    assert!(!listings.is_empty(), "{calls:#?}");
+    for query in listings {
+        for part in ["dateFrom=2025-06-01", "dateTo=2025-06-30"] {
+            assert!(query.contains(part), "{query}");
+        }
+    }
+    let id = house.path("pluggy").rsplit('/').next().unwrap();
+    let of_those_days: Vec<i64> = house
+        .app
+        .column(&format!(
+            "SELECT count(*) FROM transactions
+             WHERE connection_id = '{id}' AND civil_date BETWEEN '2025-06-01' AND '2025-06-30'"
+        ))
+        .await;
+    assert!(of_those_days[0] > 0, "the demo has rows of those days");
     let pull = last_pull(&house.client, house.path("pluggy")).await;
     assert_eq!(pull["state"], "succeeded");
+    assert_eq!(pull["progress"]["seen"], of_those_days[0], "{pull:#}");
     assert_eq!(pull["progress"]["inserted"], 0);
     house.expect_truth("pluggy", "a backfill").await;
 }

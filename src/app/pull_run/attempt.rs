@@ -1,21 +1,31 @@
 //! One attempt at a pull: account by account, listing by listing, page by page.
 
-use std::collections::HashSet;
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use chrono::{DateTime, Days, Utc};
 use tokio_util::sync::CancellationToken;
 
-use super::Stop;
+use super::{
+    Stop,
+    listed::{Drift, Listed},
+};
 use crate::{
     app::{App, connection_tests::Findings},
     domain::{
         connection::AggregatorConnection,
-        ids::AccountId,
-        pull::{self, Cursor, Hints, PlanInput, Progress, Step, Unfinished},
+        ids::{AccountId, PullId},
+        pull::{self, Cursor, Hints, NamedPlace, PlanInput, Progress, Step, Unfinished},
         source::{SourceReport, SourceState},
         transaction::{Converted, Quarantined},
     },
     storage::{Absence, ClaimedPull, Gone, Known, PageWrite, StoredAccount, TenantTx},
+    telemetry,
     vendors::{
         Access, AccountToRead, Aggregator, Disposition, ErrorKind, PageMark, Read, TransactionPage,
         VendorError, Verification,
@@ -37,44 +47,32 @@ pub(super) struct Attempt<'a> {
     pub(super) access: Access,
     pub(super) connection: AggregatorConnection,
     pub(super) hints: Hints,
+    /// How far rows that were named without their account were read.
+    pub(super) named: Option<NamedPlace>,
     /// When this attempt began: what the vendor takes in later is for the next one.
     pub(super) began: DateTime<Utc>,
     pub(super) stopping: &'a CancellationToken,
+    /// Why nobody can tell whether rows that are said to be gone are.
+    pub(super) unjudged: OnceLock<VendorError>,
+    /// Whether the rows of a listing moved each time it was read.
+    pub(super) unsettled: AtomicBool,
 }
 
-/// Everything that one listing brought.
-struct Listed {
-    seen: HashSet<String>,
-    changed: u64,
-    /// Whether it was read in one go, and no rows moved between its pages meanwhile. Of one that an
-    /// earlier attempt began, what the first pages held is not known any more, so that nothing is
-    /// missing from it; the next listing that is whole tells.
-    whole: bool,
-    /// When it was begun: what the vendor took in later is not in it for sure.
-    began: DateTime<Utc>,
-    /// Whether it holds every row of the account that we have.
-    lacks_nothing: bool,
-    /// Pages in which nothing changed, and which nobody was told of yet.
-    untold: Progress,
+/// An account, and how far to believe what is listed of it.
+#[derive(Clone, Copy)]
+pub(super) struct Reading<'a> {
+    account: &'a StoredAccount,
+    /// How the item or link does.
+    report: &'a SourceReport,
+    /// Whether the vendor lists the account. Of one that it does not list, what it lists may be nothing
+    /// although there is something.
+    is_listed: bool,
 }
 
-impl Listed {
-    fn note_quarantined(&mut self, rows: &[Quarantined]) {
-        for row in rows {
-            match &row.vendor_id {
-                // A row that could not be read is there all the same.
-                Some(id) => drop(self.seen.insert(id.clone())),
-                // One without a name may be any of ours.
-                None => self.whole = false,
-            }
-        }
-    }
-
-    /// Whether what did not come is gone. What is said to be gone and does not come is, whatever else
-    /// goes on; what is missing from a listing is gone only if the listing is whole and up to date.
-    fn proves_absence(&self, step: &Step, report: &SourceReport) -> bool {
-        let is_told = matches!(step, Step::Named(_)) && report.state.is_usable();
-        is_told || report.transactions_current && self.whole
+impl Reading<'_> {
+    /// Whether what is missing from a listing of the account says anything.
+    pub(super) fn is_current(&self, report: &SourceReport) -> bool {
+        self.is_listed && report.transactions_current
     }
 }
 
@@ -83,11 +81,16 @@ impl Attempt<'_> {
     pub(super) async fn read_all(&self) -> Result<(), Stop> {
         let report = self.look_at_source().await?;
         let read = self.aggregator.accounts(&self.access).await?;
+        self.tell_of_odd_rows(&read.quarantined, 0);
         let mut progress = Progress {
             quarantined: as_count(read.quarantined.len()),
             ..Progress::default()
         };
         let mut tx = self.begin().await?;
+        // First of all, so that a change that leads the connection elsewhere comes before or after it.
+        self.app
+            .advance_in(&mut tx, &self.claimed, &Progress::default())
+            .await?;
         let accounts = tx
             .upsert_accounts(
                 self.claimed.connection,
@@ -101,9 +104,11 @@ impl Attempt<'_> {
             .advance_in(&mut tx, &self.claimed, &progress)
             .await?;
         let known = tx.accounts_of(self.claimed.connection).await?;
+        let superseded = tx.superseded_accounts(self.claimed.connection).await?;
         tx.commit().await?;
         let known: Vec<StoredAccount> = known
             .into_iter()
+            .filter(|record| superseded.iter().all(|one| one.id != record.id))
             .map(|record| StoredAccount {
                 id: record.id,
                 vendor_id: record.account.vendor_id,
@@ -112,30 +117,84 @@ impl Attempt<'_> {
             .collect();
         self.read_named_anywhere(&known, &report).await?;
         for account in &accounts {
-            self.read_account(account, &report).await?;
+            let reading = Reading {
+                account,
+                report: &report,
+                is_listed: true,
+            };
+            self.read_account(reading).await?;
         }
-        // An account that the vendor does not list just now may still have what was asked for; that
-        // something is missing there proves nothing.
-        let doubtful = SourceReport {
-            transactions_current: false,
-            ..report
-        };
-        let unlisted = known
-            .into_iter()
-            .filter(|one| accounts.iter().all(|listed| listed.id != one.id));
-        for account in unlisted {
-            tracing::info!(
-                tenant.id = %self.claimed.tenant,
-                connection.id = %self.claimed.connection,
-                account.id = %account.id,
-                "the vendor no longer lists an account"
-            );
-            match self.read_account(&account, &doubtful).await {
-                Err(Stop::Vendor(error)) if error.kind == ErrorKind::Gone => {}
-                other => other?,
+        // An account that the vendor does not list just now may still have what was asked for.
+        for account in &known {
+            if accounts.iter().all(|listed| listed.id != account.id) {
+                self.read_unlisted(account, &report).await?;
             }
         }
+        // Only if every account was read to its end.
+        if read.quarantined.is_empty() && !self.unsettled.load(Ordering::Relaxed) {
+            self.retire(&superseded, &accounts, &read.accounts).await?;
+        }
+        match self.unjudged.get() {
+            // The next pull is told of them as well.
+            Some(error) => Err(error.clone().into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Reads an account that the vendor does not list. If it won't hear of it any more, that is all there
+    /// is to be read, and nothing is wrong with the others.
+    async fn read_unlisted(
+        &self,
+        account: &StoredAccount,
+        report: &SourceReport,
+    ) -> Result<(), Stop> {
+        let reading = Reading {
+            account,
+            report,
+            is_listed: false,
+        };
+        let refused = match self.read_account(reading).await {
+            Err(Stop::Vendor(error)) if error.is_permanent() => Some(error),
+            other => {
+                other?;
+                None
+            }
+        };
+        if refused.is_some() {
+            // Unless it is the item or link, or the credential, that it won't hear of.
+            self.look_at_source().await?;
+        }
+        tracing::info!(
+            tenant.id = %self.claimed.tenant,
+            connection.id = %self.claimed.connection,
+            account.id = %account.id,
+            refused = refused.as_ref().map(VendorError::reason),
+            "the vendor no longer lists an account"
+        );
         Ok(())
+    }
+
+    /// Notes what this attempt knew of, since it does not come to its end.
+    pub(super) async fn note_heard(&self, pulls: &[PullId]) -> Result<(), Stop> {
+        let mut tx = self.begin().await?;
+        self.app
+            .advance_in(&mut tx, &self.claimed, &Progress::default())
+            .await?;
+        tx.note_heard(self.claimed.connection, pulls, self.began)
+            .await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Notes that rows which are said to be gone can't be judged while the source is as it is.
+    pub(super) fn leave_unjudged(&self, report: &SourceReport) {
+        let kind = match report.state {
+            SourceState::LoginError => ErrorKind::LoginRefused,
+            SourceState::WaitingUser => ErrorKind::UserActionNeeded,
+            _ => ErrorKind::BankUnavailable,
+        };
+        let error = VendorError::new(self.connection.vendor, kind).with_code(&report.reason);
+        self.unjudged.get_or_init(|| error);
     }
 
     pub(super) async fn begin(&self) -> Result<TenantTx, Stop> {
@@ -180,13 +239,11 @@ impl Attempt<'_> {
     /// Reads what the plan says of an account. A long listing that an earlier attempt could not read to
     /// its end is gone on with, whoever asked for it, before others of its kind are begun; the plan
     /// then knows how far it led.
-    async fn read_account(
-        &self,
-        account: &StoredAccount,
-        report: &SourceReport,
-    ) -> Result<(), Stop> {
+    async fn read_account(&self, reading: Reading<'_>) -> Result<(), Stop> {
+        let account = reading.account;
         let mut tx = self.begin().await?;
-        let (mut cursor, unfinished) = tx.cursor(self.claimed.connection, account.id).await?;
+        let (mut cursor, unfinished, named) =
+            tx.cursor(self.claimed.connection, account.id).await?;
         drop(tx);
         let plan = |cursor| {
             pull::plan(&PlanInput {
@@ -198,6 +255,7 @@ impl Attempt<'_> {
                 hints: &self.hints,
                 account: &account.vendor_id,
                 cursor,
+                named: named.as_ref(),
                 now: self.began,
             })
         };
@@ -206,17 +264,17 @@ impl Attempt<'_> {
             // What is new does not wait for it.
             let was_known = cursor.watermark.is_some();
             for step in steps.iter().filter(|step| !step.is_exhaustive()) {
-                cursor = self.read_step(account, report, cursor, step, None).await?;
+                cursor = self.read_step(reading, cursor, step, None).await?;
             }
             let step = unfinished.step.clone();
             cursor = self
-                .read_step(account, report, cursor, &step, Some(unfinished))
+                .read_step(reading, cursor, &step, Some(unfinished))
                 .await?;
             steps = plan(cursor);
             steps.retain(|step| step.is_exhaustive() || !was_known);
         }
         for step in &steps {
-            cursor = self.read_step(account, report, cursor, step, None).await?;
+            cursor = self.read_step(reading, cursor, step, None).await?;
         }
         Ok(())
     }
@@ -225,18 +283,23 @@ impl Attempt<'_> {
     /// then.
     async fn read_step(
         &self,
-        account: &StoredAccount,
-        report: &SourceReport,
+        reading: Reading<'_>,
         cursor: Cursor,
         step: &Step,
         unfinished: Option<Unfinished>,
     ) -> Result<Cursor, Stop> {
+        let account = reading.account;
         let listed = self.read_listing(account, step, unfinished).await?;
         let mut progress = listed.untold;
-        let mut proves = listed.proves_absence(step, report);
+        progress.unsettled = u64::from(listed.is_unsettled);
+        let mut proves = listed.proves_absence(step, &reading, reading.report);
         if proves && self.lacks_rows(account, step, &listed).await? {
             // When a consent goes while it is listed, the rest of the pages is empty.
-            proves = listed.proves_absence(step, &self.look_at_source().await?);
+            let report = self.look_at_source().await?;
+            proves = listed.proves_absence(step, &reading, &report);
+            self.note_unjudged(account, step, &listed, &report);
+        } else {
+            self.note_unjudged(account, step, &listed, reading.report);
         }
         let mut tx = self.begin().await?;
         if proves {
@@ -247,20 +310,37 @@ impl Attempt<'_> {
         if cursor.watermark.is_some() && !announced {
             progress.missed = listed.changed + progress.deleted;
         }
-        tx.link_replacements(
-            self.claimed.connection,
-            account.id,
-            self.claimed.lease.pull,
-            self.app.0.parts.clock.now(),
-        )
-        .await?;
+        // What an earlier attempt has inserted or deleted may not have been linked.
+        if listed.inserted + progress.deleted > 0 || self.claimed.has_changed_rows {
+            tx.link_replacements(
+                self.claimed.connection,
+                account.id,
+                account.id,
+                self.claimed.lease.pull,
+                self.app.0.parts.clock.now(),
+            )
+            .await?;
+        }
         self.app
             .advance_in(&mut tx, &self.claimed, &progress)
             .await?;
-        // Only now, since the listing was read to its end.
-        let after = cursor.after(step, listed.began);
-        tx.move_cursor(self.claimed.connection, account.id, &after)
-            .await?;
+        // Only now, since the listing was read to its end. What an account that is not listed shows of
+        // itself may be nothing although it has something.
+        let mut after = cursor;
+        let shows_something = reading.is_listed || !listed.seen.is_empty();
+        if listed.is_unsettled {
+            self.unsettled.store(true, Ordering::Relaxed);
+        } else if shows_something {
+            after = cursor.after(step, listed.began);
+            tx.move_cursor(self.claimed.connection, account.id, &after)
+                .await?;
+        }
+        if let Step::Named { place, .. } = step
+            && self.unjudged.get().is_none()
+        {
+            tx.note_named(self.claimed.connection, account.id, place)
+                .await?;
+        }
         if step.is_exhaustive() {
             // Another process, or an earlier attempt, may have noted it.
             tx.forget_listing(self.claimed.connection, account.id)
@@ -270,7 +350,8 @@ impl Attempt<'_> {
         Ok(after)
     }
 
-    /// Reads one listing to its end; begins it anew when its place is lost on the way.
+    /// Reads one listing to its end; begins it anew when its place is lost on the way, or when its rows moved
+    /// meanwhile, since one may have moved to a page that was read.
     async fn read_listing(
         &self,
         account: &StoredAccount,
@@ -278,15 +359,29 @@ impl Attempt<'_> {
         mut unfinished: Option<Unfinished>,
     ) -> Result<Listed, Stop> {
         let mut restarts = 0;
+        let mut earlier: Option<Listed> = None;
         loop {
-            match self.read_pages(account, step, unfinished.take()).await {
+            let mut listed = match self.read_pages(account, step, unfinished.take()).await {
                 Err(Stop::Vendor(error))
                     if error.disposition() == Disposition::Restart && restarts < RESTARTS =>
                 {
                     restarts += 1;
+                    continue;
                 }
-                other => return other,
+                other => other?,
+            };
+            let before = earlier.as_ref().and_then(|one| one.drift.as_ref());
+            let has_moved = listed.drift.is_some_and(|drift| !drift.is_a_habit(before));
+            if let Some(earlier) = earlier.take() {
+                listed.go_on_from(&earlier);
             }
+            if has_moved && restarts < RESTARTS {
+                restarts += 1;
+                earlier = Some(listed);
+                continue;
+            }
+            listed.is_unsettled = has_moved;
+            return Ok(listed);
         }
     }
 
@@ -300,15 +395,7 @@ impl Attempt<'_> {
         step: &Step,
         unfinished: Option<Unfinished>,
     ) -> Result<Listed, Stop> {
-        let read = match step {
-            Step::CreatedSince(since) => Read::CreatedSince(*since),
-            Step::Named(ids) => Read::Ids(ids.clone()),
-            Step::Window { from, to } => Read::Window {
-                from: *from,
-                to: *to,
-            },
-            Step::Full => Read::Full,
-        };
+        let read = read_of(step);
         let asked = AccountToRead {
             vendor_id: &account.vendor_id,
             account_type: account.account_type,
@@ -323,7 +410,10 @@ impl Attempt<'_> {
         let mut listed = Listed {
             seen: HashSet::new(),
             changed: 0,
+            inserted: 0,
             whole: unfinished.is_none(),
+            drift: None,
+            is_unsettled: false,
             began: unfinished.as_ref().map_or(self.began, |one| one.began),
             lacks_nothing: false,
             untold: Progress::default(),
@@ -333,6 +423,8 @@ impl Attempt<'_> {
             None => (None, None),
         };
         let mut resumes = !listed.whole;
+        let is_resumed = resumes;
+        let mut drift = Drift::default();
         let fetch = async |mark: Option<PageMark>| -> Result<TransactionPage, Stop> {
             if self.stopping.is_cancelled() {
                 return Err(Stop::Stopping);
@@ -345,13 +437,17 @@ impl Attempt<'_> {
         let mut page = fetch(mark).await?;
         loop {
             listed.note_quarantined(&page.converted.quarantined);
+            let nameless = page.converted.quarantined.iter();
+            let nameless = nameless.filter(|row| row.vendor_id.is_none()).count();
+            drift.came += as_count(page.converted.rows.len() + page.converted.quarantined.len());
+            drift.different += as_count(nameless);
             let moved = total.is_some_and(|before| Some(before) != page.total);
             if moved && resumes {
                 // Much may have happened since; rows that moved to pages that were read would be lost.
                 return Err(self.error(ErrorKind::BadCursor, "listing_moved"));
             }
             resumes = false;
-            listed.whole &= !moved;
+            drift.moved |= moved;
             total = page.total.or(total);
             let Some(mark) = page.next.clone() else {
                 self.write_page(
@@ -396,9 +492,10 @@ impl Attempt<'_> {
                 }
             };
         }
-        // Fewer or more different rows than there are said to be: some moved while it was read.
-        listed.whole &=
-            !step.is_exhaustive() || total.is_none_or(|total| total == as_count(listed.seen.len()));
+        drift.total = total.filter(|_| !is_resumed && step.is_exhaustive());
+        drift.different += as_count(listed.seen.len());
+        listed.drift = Some(drift).filter(Drift::is_betrayed);
+        listed.whole &= listed.drift.is_none();
         listed.lacks_nothing = known.is_some_and(|known| known.is_within(&listed.seen));
         Ok(listed)
     }
@@ -414,13 +511,20 @@ impl Attempt<'_> {
         listed: &mut Listed,
     ) -> Result<bool, Stop> {
         let rows = &converted.rows;
+        let unreadable: Vec<&str> = converted
+            .quarantined
+            .iter()
+            .filter_map(|row| row.vendor_id.as_deref())
+            .collect();
         listed.untold.pages += 1;
         listed.untold.seen += as_count(rows.len());
         listed.untold.quarantined += as_count(converted.quarantined.len());
         listed
             .seen
             .extend(rows.iter().map(|row| row.vendor_id.clone()));
-        if listed.untold.pages < TOLD_AT_ONCE
+        self.tell_of_odd_rows(&converted.quarantined, converted.contradictions);
+        if unreadable.is_empty()
+            && listed.untold.pages < TOLD_AT_ONCE
             && known.as_ref().is_some_and(|known| known.holds(rows))
         {
             listed.untold.unchanged += as_count(rows.len());
@@ -440,6 +544,10 @@ impl Attempt<'_> {
             Some(known) => tx.apply_page_knowing(&page, known).await?,
             None => tx.apply_page(&page).await?,
         };
+        if !unreadable.is_empty() {
+            tx.note_present(self.claimed.connection, &unreadable)
+                .await?;
+        }
         let mut progress = std::mem::take(&mut listed.untold);
         progress.inserted += applied.inserted;
         progress.updated += applied.updated + applied.revived;
@@ -452,8 +560,34 @@ impl Attempt<'_> {
                 .await?;
         }
         tx.commit().await?;
+        listed.inserted += applied.inserted;
         listed.changed += applied.inserted + applied.updated + applied.revived;
         Ok(true)
+    }
+
+    /// Tells why rows could not be read: by how many for which reason, and nothing of them.
+    pub(super) fn tell_of_odd_rows(&self, quarantined: &[Quarantined], contradictions: u32) {
+        let vendor = self.connection.vendor.as_str();
+        let mut reasons: BTreeMap<&'static str, u64> = BTreeMap::new();
+        for row in quarantined {
+            *reasons.entry(row.reason).or_default() += 1;
+        }
+        for (reason, rows) in &reasons {
+            telemetry::record_odd_rows(vendor, reason, *rows);
+        }
+        if contradictions > 0 {
+            let reason = "has a sign that contradicts its direction";
+            telemetry::record_odd_rows(vendor, reason, contradictions.into());
+        }
+        if !reasons.is_empty() {
+            tracing::warn!(
+                tenant.id = %self.claimed.tenant,
+                connection.id = %self.claimed.connection,
+                vendor,
+                ?reasons,
+                "rows of a page could not be read"
+            );
+        }
     }
 
     /// Notes where a listing was left, and tells of the pages before, which are not read again.
@@ -478,7 +612,7 @@ impl Attempt<'_> {
         step: &Step,
         listed: &Listed,
     ) -> Result<bool, Stop> {
-        if let Step::Named(ids) = step {
+        if let Step::Named { ids, .. } = step {
             return Ok(!self.said_and_absent(account, ids, listed).is_empty());
         }
         let Some(absence) = self.absence(account, step, listed) else {
@@ -497,7 +631,7 @@ impl Attempt<'_> {
         step: &Step,
         listed: &Listed,
     ) -> Result<u64, Stop> {
-        if let Step::Named(ids) = step {
+        if let Step::Named { ids, .. } = step {
             let gone = Gone {
                 connection: self.claimed.connection,
                 account: account.id,
@@ -510,6 +644,22 @@ impl Attempt<'_> {
         match self.absence(account, step, listed) {
             Some(absence) => Ok(tx.note_absent(&absence).await?.deleted),
             None => Ok(0),
+        }
+    }
+
+    /// Notes if something is said to be gone, did not come, and the source is in no state to tell.
+    fn note_unjudged(
+        &self,
+        account: &StoredAccount,
+        step: &Step,
+        listed: &Listed,
+        report: &SourceReport,
+    ) {
+        if let Step::Named { ids, .. } = step
+            && !report.state.is_usable()
+            && !self.said_and_absent(account, ids, listed).is_empty()
+        {
+            self.leave_unjudged(report);
         }
     }
 
@@ -542,7 +692,7 @@ impl Attempt<'_> {
         let today = self.began.date_naive();
         let oldest = today - Days::new(KEPT_DAYS);
         let window = match step {
-            Step::CreatedSince(_) | Step::Named(_) => return None,
+            Step::CreatedSince(_) | Step::Named { .. } => return None,
             // A vendor cuts days by a clock of its own, so at the edges absence proves nothing.
             Step::Window { from, to } => (
                 (*from).max(oldest).checked_add_days(Days::new(1))?,
@@ -558,6 +708,18 @@ impl Attempt<'_> {
             pull: self.claimed.lease.pull,
             now: self.app.0.parts.clock.now(),
         })
+    }
+}
+
+fn read_of(step: &Step) -> Read {
+    match step {
+        Step::CreatedSince(since) => Read::CreatedSince(*since),
+        Step::Named { ids, .. } => Read::Ids(ids.clone()),
+        Step::Window { from, to } => Read::Window {
+            from: *from,
+            to: *to,
+        },
+        Step::Full => Read::Full,
     }
 }
 

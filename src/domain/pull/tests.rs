@@ -17,6 +17,7 @@ fn input(hints: &Hints, cursor: Cursor) -> PlanInput<'_> {
         hints,
         account: "a",
         cursor,
+        named: None,
         now: at("2026-03-01T12:00:00Z"),
     }
 }
@@ -34,9 +35,17 @@ fn fresh() -> Cursor {
 fn hints(events: impl IntoIterator<Item = Hint>) -> Hints {
     let mut hints = Hints::default();
     for event in events {
-        hints.merge(event);
+        hints.merge(event, None);
     }
     hints
+}
+
+/// The names that a step reads.
+fn names(step: &Step) -> &[String] {
+    match step {
+        Step::Named { ids, .. } => ids,
+        _ => &[],
+    }
 }
 
 #[test]
@@ -51,10 +60,9 @@ fn what_events_name_is_read_by_name_even_if_the_account_was_never_read_to_its_en
         account: None,
         ids: vec!["gone".to_owned()],
     }]);
-    assert_eq!(
-        plan(&input(&hints, Cursor::default())),
-        [Step::Named(vec!["gone".to_owned()]), Step::Full]
-    );
+    let steps = plan(&input(&hints, Cursor::default()));
+    assert_eq!(names(&steps[0]), ["gone"]);
+    assert_eq!(&steps[1..], [Step::Full]);
 }
 
 #[test]
@@ -90,10 +98,9 @@ fn named_rows_are_read_by_name_unless_there_are_too_many() {
             ids: (0..count).map(|id| format!("{id:05}")).collect(),
         }])
     };
-    assert_eq!(
-        plan(&input(&named(2), fresh())),
-        [Step::Named(vec!["00000".to_owned(), "00001".to_owned()])]
-    );
+    let steps = plan(&input(&named(2), fresh()));
+    assert_eq!(steps.len(), 1);
+    assert_eq!(names(&steps[0]), ["00000", "00001"]);
     let many = named(MANY + 1);
     assert_eq!(plan(&input(&many, fresh())), [Step::Full]);
     let few = named(FEW + 1);
@@ -102,7 +109,8 @@ fn named_rows_are_read_by_name_unless_there_are_too_many() {
         ..input(&few, fresh())
     };
     assert_eq!(plan(&belvo), [Step::Full]);
-    assert_eq!(few.named_anywhere(Vendor::Belvo), [""; 0]);
+    let now = at("2026-03-01T12:00:00Z");
+    assert_eq!(few.steps_anywhere(Vendor::Belvo, None, now), []);
     // Belvo finds a few without their account, so no account is asked for them.
     let two = named(2);
     let belvo = PlanInput {
@@ -110,8 +118,10 @@ fn named_rows_are_read_by_name_unless_there_are_too_many() {
         ..input(&two, fresh())
     };
     assert_eq!(plan(&belvo), []);
-    assert_eq!(two.named_anywhere(Vendor::Belvo), ["00000", "00001"]);
-    assert_eq!(two.named_anywhere(Vendor::Pluggy), [""; 0]);
+    let steps = two.steps_anywhere(Vendor::Belvo, None, now);
+    assert_eq!(steps.len(), 1);
+    assert_eq!(names(&steps[0]), ["00000", "00001"]);
+    assert_eq!(two.steps_anywhere(Vendor::Pluggy, None, now), []);
 }
 
 #[test]
@@ -172,13 +182,57 @@ fn what_an_earlier_attempt_has_read_is_not_read_again() {
 }
 
 #[test]
+fn what_an_attempt_that_was_cut_short_has_read_of_new_rows_is_not_read_again() {
+    let told = |heard: Heard| {
+        let mut told = Hints::default();
+        let hint = Hint::Created {
+            account: Some("a".to_owned()),
+            since: Some(at("2026-02-20T00:00:00Z")),
+        };
+        told.merge(hint, heard);
+        told
+    };
+    let began = at("2026-03-01T11:59:00Z");
+    let (unheard, heard) = (told(None), told(Some(began)));
+    for vendor in Vendor::ALL {
+        let asked = |hints, cursor| {
+            plan(&PlanInput {
+                vendor,
+                ..input(hints, cursor)
+            })
+        };
+        let mut cursor = fresh();
+        for step in asked(&unheard, fresh()) {
+            assert!(asked(&heard, cursor).contains(&step), "{vendor} {step:?}");
+            cursor = cursor.after(&step, began);
+            assert!(!asked(&heard, cursor).contains(&step), "{vendor} {step:?}");
+        }
+        assert_eq!(asked(&heard, cursor), [], "{vendor}");
+        // What is told anew is read anew.
+        let mut again = heard.clone();
+        let hint = Hint::Created {
+            account: None,
+            since: None,
+        };
+        again.merge(hint, None);
+        assert!(!asked(&again, cursor).is_empty(), "{vendor}");
+    }
+}
+
+#[test]
 fn only_what_no_event_asked_for_is_unannounced() {
     let window = Step::Window {
         from: "2026-02-19".parse().unwrap(),
         to: "2026-03-02".parse().unwrap(),
     };
     let since = Step::CreatedSince(at("2026-03-01T10:30:00Z"));
-    let named = Step::Named(vec!["1".to_owned()]);
+    let named = Step::Named {
+        ids: vec!["1".to_owned()],
+        place: NamedPlace {
+            at: at("2026-03-01T12:00:00Z"),
+            to: "1".to_owned(),
+        },
+    };
     let created = |account: Option<&str>| Hint::Created {
         account: account.map(str::to_owned),
         since: None,
@@ -329,9 +383,9 @@ fn covers(steps: &[Step], hint: &Hint) -> bool {
         }
         Hint::Updated { account, ids } | Hint::Deleted { account, ids } => {
             !mine(account)
-                || steps.iter().any(|step| {
-                    matches!(step, Step::Named(named) if ids.iter().all(|id| named.contains(id)))
-                })
+                || ids
+                    .iter()
+                    .all(|id| steps.iter().any(|step| names(step).contains(id)))
         }
     }
 }
@@ -355,4 +409,73 @@ proptest! {
         let reversed: Vec<Hint> = events.iter().rev().cloned().collect();
         prop_assert_eq!(hints(events), hints(reversed));
     }
+
+    /// An attempt after the other is cut short, and more is told between them.
+    #[test]
+    fn attempts_that_are_cut_short_read_all_there_is_to_read_and_no_name_twice(
+        attempts in proptest::collection::vec(
+            (proptest::collection::vec(many_names(), 0..3), 0_usize..4), 1..8),
+        belvo in any::<bool>(),
+    ) {
+        let vendor = if belvo { Vendor::Belvo } else { Vendor::Pluggy };
+        let mut told: Vec<(Hint, Heard)> = Vec::new();
+        let (mut cursor, mut place) = (fresh(), None);
+        let mut unread: BTreeMap<String, usize> = BTreeMap::new();
+        let mut named_at = None;
+        let last = attempts.len() - 1;
+        for (number, (news, steps_read)) in attempts.into_iter().enumerate() {
+            let now = at("2026-03-01T12:00:00Z") + TimeDelta::minutes(i64::try_from(number).unwrap());
+            for hint in news {
+                if let Hint::Updated { ids, .. } = &hint {
+                    named_at = Some(now);
+                    unread.extend(ids.iter().map(|id| (id.clone(), 0)));
+                }
+                told.push((hint, None));
+            }
+            let mut merged = Hints::default();
+            for (hint, heard) in &told {
+                merged.merge(hint.clone(), *heard);
+            }
+            merged.named_at = named_at;
+            let steps = plan(&PlanInput { vendor, named: place.as_ref(), now, ..input(&merged, cursor) });
+            let cut = if number == last { steps.len() } else { steps_read.min(steps.len()) };
+            for step in &steps[..cut] {
+                cursor = cursor.after(step, now);
+                if let Step::Named { ids, place: to } = step {
+                    prop_assert!(place.as_ref() < Some(to));
+                    place = Some(to.clone());
+                    for id in ids {
+                        *unread.entry(id.clone()).or_default() += 1;
+                    }
+                }
+            }
+            for (_, heard) in &mut told {
+                heard.get_or_insert(now);
+            }
+        }
+        // Too many at once are read with everything.
+        if cursor.full_at == fresh().full_at {
+            prop_assert!(unread.values().all(|times| *times == 1), "{unread:?}");
+        }
+        let mut merged = Hints::default();
+        for (hint, heard) in told {
+            merged.merge(hint, heard);
+        }
+        merged.named_at = named_at;
+        let left = plan(&PlanInput { vendor, named: place.as_ref(), ..input(&merged, cursor) });
+        prop_assert_eq!(left, []);
+    }
+}
+
+fn many_names() -> impl Strategy<Value = Hint> {
+    let ids = proptest::collection::btree_set("[a-f]{3}", 1..8);
+    let created = proptest::option::of(0_i64..100_000).prop_map(|ago| Hint::Created {
+        account: Some("a".to_owned()),
+        since: ago.map(|ago| at("2026-03-01T12:00:00Z") - TimeDelta::seconds(ago)),
+    });
+    let updated = ids.prop_map(|ids| Hint::Updated {
+        account: Some("a".to_owned()),
+        ids: ids.into_iter().collect(),
+    });
+    prop_oneof![1 => created, 3 => updated]
 }

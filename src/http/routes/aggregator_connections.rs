@@ -448,7 +448,8 @@ pub(in crate::http) async fn update(
 /// Delete aggregator connection
 ///
 /// Soft-deletes the connection: its name is free again, its credential is gone, its webhook tokens
-/// are revoked.
+/// are revoked. Its transactions are removed soon after: no list holds them any more, and the feed of
+/// changes tells that they are gone.
 #[utoipa::path(
     delete,
     path = "/v1/discovery/aggregator-connections/{id}",

@@ -66,6 +66,9 @@ pub(in crate::http) struct PullProgress {
     quarantined: u64,
     /// Changes that no webhook had announced
     missed_by_webhooks: u64,
+    /// Listings in which rows moved from page to page each time they were read. What they lack is found
+    /// by the next look.
+    unsettled: u64,
 }
 
 /// Why an attempt failed.
@@ -141,6 +144,7 @@ impl From<Progress> for PullProgress {
             deleted: progress.deleted,
             quarantined: progress.quarantined,
             missed_by_webhooks: progress.missed,
+            unsettled: progress.unsettled,
         }
     }
 }

@@ -146,7 +146,7 @@ pub(super) async fn write(
                    outcome = excluded.outcome, hint = excluded.hint,
                    hint_account = excluded.hint_account, hint_since = excluded.hint_since,
                    hint_ids = excluded.hint_ids, pull_id = excluded.pull_id,
-                   received_at = excluded.received_at
+                   received_at = excluded.received_at, heard_at = NULL
                -- Unless another process has just done the same: then both found one pull.
                WHERE excluded.key_expires
                  AND CASE excluded.outcome

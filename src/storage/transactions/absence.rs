@@ -14,6 +14,10 @@ use crate::domain::{
 /// How long after a deletion a new row can still be the deleted one told anew.
 const REMEMBERED: TimeDelta = TimeDelta::days(1);
 
+/// How long after it was first missed a row must be missed again to be gone. Two listings that come
+/// closer together may both be of one moment in which the vendor lags behind itself.
+const APART: TimeDelta = TimeDelta::minutes(10);
+
 /// Rows that the vendor says are gone.
 #[derive(Debug)]
 pub struct Gone<'a> {
@@ -71,7 +75,7 @@ impl TenantTx {
         )
         .fetch_all(&mut *self.tx)
         .await?;
-        self.delete_rows(&ids, gone.pull, gone.now).await
+        self.delete_rows(&ids, Some(gone.pull), gone.now).await
     }
 
     /// Whether a complete listing lacks any row.
@@ -84,7 +88,7 @@ impl TenantTx {
         let (from, to) = absence.window.unzip();
         let mut unseen = sqlx::query_as!(
             Unseen,
-            "SELECT id, vendor_id, missing_pull_id FROM transactions
+            "SELECT id, vendor_id, missing_since, missing_pull_id FROM transactions
              WHERE tenant_id = $1 AND connection_id = $2 AND account_id = $3
                AND civil_date BETWEEN coalesce($4::date, '-infinity') AND coalesce($5::date, 'infinity')
                AND deleted_at IS NULL
@@ -102,7 +106,7 @@ impl TenantTx {
     }
 
     /// Notes which rows a complete listing lacked. A row is deleted only when a second pull's listing
-    /// lacks it as well.
+    /// lacks it as well, some time later.
     pub async fn note_absent(&mut self, absence: &Absence<'_>) -> Result<Absent, StorageError> {
         let unseen = self.unseen(absence).await?;
         let first: Vec<Uuid> = unseen
@@ -113,6 +117,10 @@ impl TenantTx {
         let again: Vec<Uuid> = unseen
             .iter()
             .filter(|row| row.missing_pull_id.is_some_and(|by| by != absence.pull.0))
+            .filter(|row| {
+                row.missing_since
+                    .is_some_and(|since| since + APART <= absence.now)
+            })
             .map(|row| row.id)
             .collect();
         if !first.is_empty() {
@@ -129,14 +137,38 @@ impl TenantTx {
         }
         Ok(Absent {
             newly_missing: first.len() as u64,
-            deleted: self.delete_rows(&again, absence.pull, absence.now).await?,
+            deleted: self
+                .delete_rows(&again, Some(absence.pull), absence.now)
+                .await?,
         })
     }
 
-    async fn delete_rows(
+    /// Deletes some of the living rows of an account that the connection has no more; answers how many.
+    pub async fn tombstone_some_of_account(
+        &mut self,
+        account: AccountId,
+        most: i64,
+        pull: PullId,
+        now: DateTime<Utc>,
+    ) -> Result<u64, StorageError> {
+        let ids = sqlx::query_scalar!(
+            "SELECT id FROM transactions
+             WHERE tenant_id = $1 AND account_id = $2 AND deleted_at IS NULL
+             ORDER BY civil_date, id LIMIT $3 FOR UPDATE",
+            self.tenant.0,
+            account.0,
+            most
+        )
+        .fetch_all(&mut *self.tx)
+        .await?;
+        self.delete_rows(&ids, Some(pull), now).await
+    }
+
+    /// Deletes living rows; without a pull they stay as the last one left them.
+    pub(in crate::storage) async fn delete_rows(
         &mut self,
         ids: &[Uuid],
-        pull: PullId,
+        pull: Option<PullId>,
         now: DateTime<Utc>,
     ) -> Result<u64, StorageError> {
         if ids.is_empty() {
@@ -144,13 +176,13 @@ impl TenantTx {
         }
         let done = sqlx::query!(
             "UPDATE transactions
-             SET deleted_at = $3, updated_at = $3, pull_id = $4, version = version + 1,
+             SET deleted_at = $3, updated_at = $3, pull_id = coalesce($4, pull_id), version = version + 1,
                  changed_xid = pg_current_xact_id()
              WHERE tenant_id = $1 AND id = ANY ($2) AND deleted_at IS NULL",
             self.tenant.0,
             ids,
             now,
-            pull.0
+            pull.map(|pull| pull.0)
         )
         .execute(&mut *self.tx)
         .await?;
@@ -185,12 +217,13 @@ impl TenantTx {
         Ok(done.rows_affected())
     }
 
-    /// Links rows that an account got to rows that it lost within the last day, where they are the
-    /// same movement told anew; answers how many.
+    /// Links rows that an account got to rows that it, or the one whose place it took, lost within the
+    /// last day, where they are the same movement told anew; answers how many.
     pub async fn link_replacements(
         &mut self,
         connection: ConnectionId,
-        account: AccountId,
+        from: AccountId,
+        to: AccountId,
         pull: PullId,
         now: DateTime<Utc>,
     ) -> Result<u64, StorageError> {
@@ -209,7 +242,7 @@ impl TenantTx {
                      SELECT FROM transactions n WHERE n.tenant_id = $1 AND n.replaces_id = t.id)"#,
             self.tenant.0,
             connection.0,
-            account.0,
+            from.0,
             now - REMEMBERED
         )
         .fetch_all(&mut *self.tx)
@@ -229,7 +262,7 @@ impl TenantTx {
                  AND t.deleted_at IS NULL AND t.first_seen_at >= $4 AND t.replaces_id IS NULL"#,
             self.tenant.0,
             connection.0,
-            account.0,
+            to.0,
             earliest - AHEAD
         )
         .fetch_all(&mut *self.tx)
@@ -262,6 +295,7 @@ impl TenantTx {
 struct Unseen {
     id: Uuid,
     vendor_id: String,
+    missing_since: Option<DateTime<Utc>>,
     missing_pull_id: Option<Uuid>,
 }
 

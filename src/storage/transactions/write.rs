@@ -374,6 +374,15 @@ impl TenantTx {
         })
     }
 
+    /// Notes that rows were listed, though they could not be read: they are not missing.
+    pub async fn note_present(
+        &mut self,
+        connection: ConnectionId,
+        names: &[&str],
+    ) -> Result<(), StorageError> {
+        self.clear_missing(connection, names).await
+    }
+
     async fn clear_missing(
         &mut self,
         connection: ConnectionId,

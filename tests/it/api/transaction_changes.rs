@@ -22,6 +22,13 @@ pub(crate) async fn settled(app: &TestApp) {
     while app.column::<bool>(&passed).await != [true] {}
 }
 
+/// How many rows a consumer holds that reads the feed from its beginning to its end.
+pub(crate) async fn held_by_feed(app: &TestApp) -> i64 {
+    let mut reader = Reader::new(app, 200);
+    while reader.step().await.1 {}
+    i64::try_from(reader.held.len()).unwrap()
+}
+
 /// A consumer that stores what it reads, and where it is.
 struct Reader {
     client: Client,

@@ -14,7 +14,7 @@ fn listing(vendor: &str) -> &'static str {
 }
 
 /// A connection to `vendor` with an account of many pages, where everything is due to be read again.
-async fn long_listings(vendor: &str) -> House {
+pub(super) async fn long_listings(vendor: &str) -> House {
     let house = House::build().await;
     let count = match vendor {
         "pluggy" => 900,
@@ -39,7 +39,7 @@ fn too_few(vendor: &str) -> u32 {
 }
 
 /// Lets the vendor take so many calls for transactions, and no more for ten minutes.
-async fn allow(house: &House, vendor: &str, calls: u32) {
+pub(super) async fn allow(house: &House, vendor: &str, calls: u32) {
     house.vendors.no_faults().await;
     let fault = json!({"kind": "too-many", "reset": 600});
     let rule = json!({
@@ -49,7 +49,7 @@ async fn allow(house: &House, vendor: &str, calls: u32) {
 }
 
 /// Runs one attempt at the pull of `vendor`, and nothing of the other one's.
-async fn attempt(house: &House, vendor: &str) -> Value {
+pub(super) async fn attempt(house: &House, vendor: &str) -> Value {
     let other = match vendor {
         "pluggy" => "belvo",
         _ => "pluggy",

@@ -76,6 +76,26 @@ async fn absence_deletes_only_when_two_pulls_agree() {
 }
 
 #[tokio::test]
+async fn two_listings_of_one_moment_do_not_agree_on_what_is_gone() {
+    let app = TestApp::start().await;
+    let ledger = Ledger::open(&app).await;
+    ledger.apply(1, &rows(&["1", "2"])).await;
+    let absent = |newly_missing, deleted| Absent {
+        newly_missing,
+        deleted,
+    };
+    for (minutes, number, expected) in [
+        (20, 2, absent(1, 0)),
+        (21, 3, absent(0, 0)),
+        (29, 4, absent(0, 0)),
+        (30, 5, absent(0, 1)),
+    ] {
+        let found = ledger.listed_after(minutes, number, &["1"], None).await;
+        assert_eq!(found, expected, "after {minutes} minutes");
+    }
+}
+
+#[tokio::test]
 async fn a_window_says_nothing_of_the_days_outside_it() {
     let app = TestApp::start().await;
     let ledger = Ledger::open(&app).await;

@@ -138,6 +138,18 @@ impl Vendors {
     /// Every row that the vendor has, read by a client of its own: name, day, amount, status and
     /// description.
     pub(crate) async fn read_all(&self, vendor: &str, clock: Arc<dyn Clock>) -> Vec<String> {
+        let made = self.connection(vendor, vendor);
+        let reference = made["accountRef"].as_str().unwrap();
+        self.read_all_of(vendor, reference, clock).await
+    }
+
+    /// The same of another item or link.
+    pub(crate) async fn read_all_of(
+        &self,
+        vendor: &str,
+        reference: &str,
+        clock: Arc<dyn Clock>,
+    ) -> Vec<String> {
         let net = NetClient::new(NetConfig {
             connect_timeout: Duration::from_secs(3),
             total_timeout: Duration::from_secs(30),
@@ -156,7 +168,7 @@ impl Vendors {
         let access = Access {
             base_url: BaseUrl::from_stored(self.url()),
             credential: Credential::new(text("clientId"), text("secret")),
-            account_ref: AccountRef::from_stored(text("accountRef")),
+            account_ref: AccountRef::from_stored(reference.to_owned()),
             patience: Duration::ZERO,
             call_timeout: Duration::from_secs(20),
             deadline: None,
