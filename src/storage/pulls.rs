@@ -3,18 +3,25 @@
 //! Rows are locked in one order, or two transactions could wait for each other: the connection, its pull
 //! that runs or is over, its pull that waits, then deliveries, cursors and whatever else hangs by them.
 
+mod attempts;
+mod hints;
+mod history;
+
 use chrono::{DateTime, NaiveDate, Utc};
 use uuid::Uuid;
 
+pub use self::{
+    attempts::{Ending, Lease},
+    hints::FailedPull,
+    history::PullHistory,
+};
 use super::{
     StorageError, TenantTx,
     page::{Page, PageStart, rows_to_ask},
 };
 use crate::domain::{
-    event::Hint,
     ids::{ConnectionId, PullId},
-    pull::{Demand, Hints, NamedPlace, Progress, Pull, PullFailure, PullReason, PullState},
-    status::DataState,
+    pull::{Demand, Progress, Pull, PullFailure, PullReason, PullState},
 };
 
 /// A pull to ask for.
@@ -35,56 +42,6 @@ pub struct NewPull {
     pub now: DateTime<Utc>,
 }
 
-/// What becomes of a pull whose attempt is over.
-#[derive(Clone, Debug)]
-pub enum Ending {
-    /// It came to its end.
-    Succeeded,
-    /// It is tried again at this instant.
-    Retry {
-        /// When.
-        at: DateTime<Utc>,
-        /// Why this attempt failed; `None` if it only stopped.
-        failure: Option<PullFailure>,
-        /// Whether the attempt counts against the most there may be.
-        counts: bool,
-    },
-    /// It rests until somebody retries it.
-    Failed(PullFailure),
-    /// There is nothing to pull any more.
-    Cancelled,
-}
-
-impl Ending {
-    /// A word for the log.
-    #[must_use]
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Succeeded => "succeeded",
-            Self::Retry { .. } => "retry",
-            Self::Failed(_) => "failed",
-            Self::Cancelled => "cancelled",
-        }
-    }
-}
-
-/// A pull that failed, and what it was to do.
-#[derive(Clone, Debug)]
-pub struct FailedPull {
-    /// Its identifier.
-    pub id: PullId,
-    /// How much it was asked for.
-    pub demand: Demand,
-    /// When more than single rows was last asked for.
-    pub asked_at: DateTime<Utc>,
-    /// The days that it was asked for.
-    pub window: Option<(NaiveDate, NaiveDate)>,
-    /// When it failed.
-    pub finished_at: DateTime<Utc>,
-    /// Why, as a stable word.
-    pub class: Option<String>,
-}
-
 /// When a pull that takes over the work of another one is begun.
 #[derive(Clone, Copy, Debug)]
 pub enum HandOver {
@@ -100,35 +57,6 @@ pub enum HandOver {
         /// When.
         now: DateTime<Utc>,
     },
-}
-
-/// What the pulls of a connection came to.
-#[derive(Clone, Debug)]
-pub struct PullHistory {
-    /// The last one that came to its end.
-    pub last: Option<PullId>,
-    /// When one last succeeded.
-    pub succeeded_at: Option<DateTime<Utc>>,
-    /// When the successes began that followed each other until then without a break.
-    pub fresh_since: Option<DateTime<Utc>>,
-    /// When one first failed after that.
-    pub failing_since: Option<DateTime<Utc>>,
-    /// Why the last one did.
-    pub failing_class: Option<String>,
-    /// Why the last attempt of one that is to be tried again failed.
-    pub waiting_class: Option<String>,
-    /// Changes that no webhook had announced, as found by the last success that read more than what
-    /// webhooks named.
-    pub missed: u64,
-}
-
-/// Proves that whoever writes still is the one that runs the pull.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Lease {
-    /// The pull.
-    pub pull: PullId,
-    /// The proof.
-    pub token: Uuid,
 }
 
 struct Row {
@@ -424,250 +352,6 @@ impl TenantTx {
         self.wake_workers().await
     }
 
-    /// The pulls of a connection that failed after the last success, the latest first.
-    pub async fn failed_since_success(
-        &mut self,
-        connection: ConnectionId,
-        most: u8,
-    ) -> Result<Vec<FailedPull>, StorageError> {
-        let rows = sqlx::query!(
-            r#"SELECT id, demand, asked_at, window_from, window_to, finished_at AS "finished_at!",
-                      error_class
-               FROM pulls
-               WHERE tenant_id = $1 AND connection_id = $2 AND state = 'failed'
-                 AND finished_at > coalesce(
-                     (SELECT max(finished_at) FROM pulls
-                      WHERE tenant_id = $1 AND connection_id = $2 AND state = 'succeeded'),
-                     '-infinity')
-               ORDER BY finished_at DESC LIMIT $3"#,
-            self.tenant.0,
-            connection.0,
-            i64::from(most)
-        )
-        .fetch_all(&mut *self.tx)
-        .await?;
-        let failed = rows.into_iter().map(|row| FailedPull {
-            id: PullId(row.id),
-            demand: demand(row.demand),
-            asked_at: row.asked_at,
-            window: row.window_from.zip(row.window_to),
-            finished_at: row.finished_at,
-            class: row.error_class,
-        });
-        Ok(failed.collect())
-    }
-
-    /// What the events that asked for some pulls say together.
-    pub async fn hints_of_pulls(
-        &mut self,
-        connection: ConnectionId,
-        pulls: &[PullId],
-    ) -> Result<Hints, StorageError> {
-        let pulls: Vec<Uuid> = pulls.iter().map(|pull| pull.0).collect();
-        let rows = sqlx::query!(
-            "SELECT hint, hint_account, hint_since, hint_ids, received_at, heard_at
-             FROM deliveries
-             WHERE tenant_id = $1 AND connection_id = $2 AND pull_id = ANY($3)
-               AND received_at >= (SELECT min(hints_since) FROM pulls
-                                   WHERE tenant_id = $1 AND id = ANY($3))",
-            self.tenant.0,
-            connection.0,
-            &pulls
-        )
-        .fetch_all(&mut *self.tx)
-        .await?;
-        let mut hints = Hints::default();
-        for row in rows {
-            let account = row.hint_account;
-            let ids = row.hint_ids.unwrap_or_default();
-            if !ids.is_empty() {
-                hints.named_at = hints.named_at.max(Some(row.received_at));
-            }
-            let hint = match row.hint.as_str() {
-                "source" => Hint::Source,
-                "created" => Hint::Created {
-                    account,
-                    since: row.hint_since,
-                },
-                "updated" => Hint::Updated { account, ids },
-                "deleted" => Hint::Deleted { account, ids },
-                "window" => Hint::Window,
-                "full" => Hint::Full,
-                _ => Hint::Nothing,
-            };
-            hints.merge(hint, row.heard_at);
-        }
-        Ok(hints)
-    }
-
-    /// Notes that an attempt which began at `began` knew what asked for these pulls, and did not come to
-    /// its end: what it has read is not read again.
-    pub async fn note_heard(
-        &mut self,
-        connection: ConnectionId,
-        pulls: &[PullId],
-        began: DateTime<Utc>,
-    ) -> Result<(), StorageError> {
-        let pulls: Vec<Uuid> = pulls.iter().map(|pull| pull.0).collect();
-        sqlx::query!(
-            "UPDATE deliveries SET heard_at = $4
-             WHERE tenant_id = $1 AND connection_id = $2 AND pull_id = ANY ($3)
-               AND heard_at IS NULL",
-            self.tenant.0,
-            connection.0,
-            &pulls,
-            began
-        )
-        .execute(&mut *self.tx)
-        .await?;
-        Ok(())
-    }
-
-    /// How far a pull, or one that left its work to it, has read rows that were named without their
-    /// account.
-    pub async fn named_anywhere(&mut self, id: PullId) -> Result<Option<NamedPlace>, StorageError> {
-        let row = sqlx::query!(
-            "SELECT named_at, named_to FROM pulls WHERE tenant_id = $1 AND id = $2",
-            self.tenant.0,
-            id.0
-        )
-        .fetch_optional(&mut *self.tx)
-        .await?;
-        let place = row.and_then(|row| row.named_at.zip(row.named_to));
-        Ok(place.map(|(at, to)| NamedPlace { at, to }))
-    }
-
-    /// Notes how far it has.
-    pub async fn note_named_anywhere(
-        &mut self,
-        id: PullId,
-        place: &NamedPlace,
-    ) -> Result<(), StorageError> {
-        sqlx::query!(
-            "UPDATE pulls SET named_at = $3, named_to = $4 WHERE tenant_id = $1 AND id = $2",
-            self.tenant.0,
-            id.0,
-            place.at,
-            place.to
-        )
-        .execute(&mut *self.tx)
-        .await?;
-        Ok(())
-    }
-
-    /// Adds to the progress of a pull and keeps its lease; `false` if the lease is lost, and then
-    /// nothing else of this transaction may be kept.
-    pub async fn advance_pull(
-        &mut self,
-        lease: Lease,
-        more: &Progress,
-        lease_until: DateTime<Utc>,
-    ) -> Result<bool, StorageError> {
-        let done = sqlx::query!(
-            "UPDATE pulls SET
-                 -- Each attempt lists them all.
-                 accounts = greatest(accounts, $4), pages = pages + $5, seen = seen + $6,
-                 inserted = inserted + $7, updated = updated + $8, unchanged = unchanged + $9,
-                 deleted = deleted + $10, quarantined = quarantined + $11, missed = missed + $12,
-                 lease_until = $13, unsettled = unsettled + $14
-             WHERE tenant_id = $1 AND id = $2 AND lease = $3",
-            self.tenant.0,
-            lease.pull.0,
-            lease.token,
-            i32::try_from(more.accounts).unwrap_or(i32::MAX),
-            count(more.pages),
-            count(more.seen),
-            count(more.inserted),
-            count(more.updated),
-            count(more.unchanged),
-            count(more.deleted),
-            count(more.quarantined),
-            count(more.missed),
-            lease_until,
-            count(more.unsettled)
-        )
-        .execute(&mut *self.tx)
-        .await?;
-        Ok(done.rows_affected() == 1)
-    }
-
-    /// Ends an attempt; `false` if the lease is lost, and then the pull is somebody else's.
-    ///
-    /// A pull that is to be tried again while another one waits already leaves its work to that one.
-    pub async fn end_attempt(
-        &mut self,
-        lease: Lease,
-        connection: ConnectionId,
-        attempts: u32,
-        ending: &Ending,
-        now: DateTime<Utc>,
-    ) -> Result<bool, StorageError> {
-        if !self.hold_leased_pull(lease).await? {
-            return Ok(false);
-        }
-        let joined;
-        let (state, due_at, failure, counts) = match ending {
-            Ending::Succeeded => (PullState::Succeeded, now, None, true),
-            Ending::Retry {
-                at,
-                failure,
-                counts,
-            } => {
-                let how = HandOver::ToWait {
-                    until: *at,
-                    attempts: if *counts { attempts } else { 0 },
-                };
-                let waiting = self
-                    .hand_over_to_waiting(lease.pull, connection, how)
-                    .await?;
-                match waiting {
-                    // Nothing failed for good, and whoever looks for this one is told where it went.
-                    Some(waiting) => {
-                        joined = PullFailure {
-                            class: "joined".to_owned(),
-                            message: format!("pull {waiting} does its work"),
-                        };
-                        (PullState::Cancelled, *at, Some(&joined), *counts)
-                    }
-                    None => (PullState::Retrying, *at, failure.as_ref(), *counts),
-                }
-            }
-            // What it was asked for is not lost with it: the next one looks for what failed.
-            Ending::Failed(failure) => (PullState::Failed, now, Some(failure), true),
-            Ending::Cancelled => (PullState::Cancelled, now, None, true),
-        };
-        let finished = (state != PullState::Retrying).then_some(now);
-        let done = sqlx::query!(
-            "UPDATE pulls SET state = $4, due_at = $5, lease = NULL, lease_until = NULL,
-                    error_class = $6, error_message = $7, finished_at = $8,
-                    attempts = attempts - CASE WHEN $9 THEN 0 ELSE 1 END,
-                    fresh_since = CASE WHEN $4 = 'succeeded' THEN coalesce((
-                        SELECT CASE WHEN p.state = 'succeeded' AND p.finished_at >= $10
-                                    THEN coalesce(p.fresh_since, p.finished_at) END
-                        FROM pulls p
-                        WHERE p.tenant_id = $1 AND p.connection_id = $11
-                          AND p.state IN ('succeeded', 'failed')
-                          AND (p.window_from IS NULL
-                               OR p.error_class IS DISTINCT FROM 'wrong_request')
-                        ORDER BY p.finished_at DESC, p.id DESC LIMIT 1), $8) END
-             WHERE tenant_id = $1 AND id = $2 AND lease = $3",
-            self.tenant.0,
-            lease.pull.0,
-            lease.token,
-            state.as_str(),
-            due_at,
-            failure.map(|failure| failure.class.as_str()),
-            failure.map(|failure| failure.message.as_str()),
-            finished,
-            counts,
-            now - DataState::STALE_AFTER,
-            connection.0
-        )
-        .execute(&mut *self.tx)
-        .await?;
-        Ok(done.rows_affected() == 1)
-    }
-
     /// Holds a pull that is ours against other changes until this transaction is over; `false` if the
     /// lease is lost.
     async fn hold_leased_pull(&mut self, lease: Lease) -> Result<bool, StorageError> {
@@ -771,66 +455,6 @@ impl TenantTx {
         .execute(&mut *self.tx)
         .await?;
         Ok(())
-    }
-
-    /// What the pulls of a connection came to.
-    pub async fn pull_history(
-        &mut self,
-        connection: ConnectionId,
-    ) -> Result<PullHistory, StorageError> {
-        // Days that an operator asked for and the vendor refuses say nothing of the rows there are.
-        let row = sqlx::query!(
-            r#"SELECT last.id AS "last?", ok.finished_at AS "succeeded_at?",
-                      ok.fresh_since AS "fresh_since?", failed.since AS failing_since,
-                      failed.class AS failing_class, waiting.error_class AS "waiting_class?",
-                      look.missed AS "missed?"
-               FROM (VALUES ($1::uuid, $2::uuid)) AS asked (tenant_id, connection_id)
-               LEFT JOIN LATERAL (
-                   SELECT p.id FROM pulls p
-                   WHERE p.tenant_id = asked.tenant_id AND p.connection_id = asked.connection_id
-                     AND p.state IN ('succeeded', 'failed')
-                   ORDER BY p.finished_at DESC, p.id DESC LIMIT 1) AS last ON true
-               LEFT JOIN LATERAL (
-                   SELECT p.id, p.finished_at, p.fresh_since FROM pulls p
-                   WHERE p.tenant_id = asked.tenant_id AND p.connection_id = asked.connection_id
-                     AND p.state = 'succeeded'
-                   ORDER BY p.finished_at DESC, p.id DESC LIMIT 1) AS ok ON true
-               CROSS JOIN LATERAL (
-                   SELECT min(p.finished_at) AS since,
-                          (array_agg(p.error_class ORDER BY p.finished_at DESC, p.id DESC))[1]
-                              AS class
-                   FROM pulls p
-                   WHERE p.tenant_id = asked.tenant_id AND p.connection_id = asked.connection_id
-                     AND p.state = 'failed'
-                     AND (p.window_from IS NULL OR p.error_class IS DISTINCT FROM 'wrong_request')
-                     AND p.finished_at >= coalesce(ok.finished_at, '-infinity')
-                     AND (ok.id IS NULL OR (p.finished_at, p.id) > (ok.finished_at, ok.id))
-               ) AS failed
-               LEFT JOIN LATERAL (
-                   SELECT p.error_class FROM pulls p
-                   WHERE p.tenant_id = asked.tenant_id AND p.connection_id = asked.connection_id
-                     AND p.state IN ('queued', 'retrying', 'running')
-                     AND p.error_class IS NOT NULL
-                   ORDER BY p.due_at LIMIT 1) AS waiting ON true
-               LEFT JOIN LATERAL (
-                   SELECT p.missed FROM pulls p
-                   WHERE p.tenant_id = asked.tenant_id AND p.connection_id = asked.connection_id
-                     AND p.state = 'succeeded' AND p.demand > 0
-                   ORDER BY p.finished_at DESC, p.id DESC LIMIT 1) AS look ON true"#,
-            self.tenant.0,
-            connection.0
-        )
-        .fetch_one(&mut *self.tx)
-        .await?;
-        Ok(PullHistory {
-            last: row.last.map(PullId),
-            succeeded_at: row.succeeded_at,
-            fresh_since: row.fresh_since,
-            failing_since: row.failing_since,
-            failing_class: row.failing_class,
-            waiting_class: row.waiting_class,
-            missed: row.missed.unwrap_or_default().unsigned_abs(),
-        })
     }
 }
 
