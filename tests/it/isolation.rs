@@ -223,7 +223,7 @@ async fn every_tenant_table_keeps_the_rules() {
                        ON a.attrelid = c.oid AND a.attnum = i.indkey[0]
                      WHERE i.indrelid = c.oid AND a.attname <> 'tenant_id'
                        AND i.indexrelid::regclass::text <> ALL (ARRAY[
-                           'webhook_tokens_token_hash_idx', 'deliveries_received_at_idx',
+                           'webhook_tokens_token_hash_idx',
                            'sweeps_due_at_idx']))),
                  ('has no comment', obj_description(c.oid, 'pg_class') IS NOT NULL),
                  ('a column has no comment', NOT EXISTS (
