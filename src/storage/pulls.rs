@@ -387,7 +387,6 @@ impl TenantTx {
                  window_from = least(w.window_from, p.window_from),
                  window_to = greatest(w.window_to, p.window_to),
                  asked_at = greatest(w.asked_at, p.asked_at, CASE WHEN $6 THEN $4::timestamptz END),
-                 hints_since = least(w.hints_since, p.hints_since),
                  attempts = CASE WHEN $6 THEN 0 ELSE greatest(w.attempts, $5) END,
                  due_at = CASE WHEN $6 THEN least(w.due_at, $4::timestamptz)
                                ELSE greatest(w.due_at, $4::timestamptz) END,
@@ -415,7 +414,8 @@ impl TenantTx {
             // What was over for a while is done from its beginning.
             "UPDATE deliveries SET pull_id = $4, heard_at = CASE WHEN $5 THEN heard_at END
              WHERE tenant_id = $1 AND connection_id = $2 AND pull_id = $3
-               AND received_at >= (SELECT hints_since FROM pulls WHERE tenant_id = $1 AND id = $3)",
+               AND received_at >= (SELECT hints_since - interval '10 minutes' FROM pulls
+                                   WHERE tenant_id = $1 AND id = $3)",
             self.tenant.0,
             connection.0,
             pull.0,
