@@ -109,7 +109,8 @@ impl TenantTx {
     }
 
     /// Notes that an attempt which began at `began` knew what asked for these pulls, and did not come to
-    /// its end: what it has read is not read again.
+    /// its end: what it has read is not read again. One of them that was put back into the queue meanwhile
+    /// may have been joined by what the attempt did not know; that one is left as it is.
     pub async fn note_heard(
         &mut self,
         connection: ConnectionId,
@@ -118,8 +119,13 @@ impl TenantTx {
     ) -> Result<(), StorageError> {
         let pulls: Vec<Uuid> = pulls.iter().map(|pull| pull.0).collect();
         sqlx::query!(
-            "UPDATE deliveries SET heard_at = $4
-             WHERE tenant_id = $1 AND connection_id = $2 AND pull_id = ANY ($3)
+            "WITH known AS MATERIALIZED (
+                 SELECT id FROM pulls
+                 WHERE tenant_id = $1 AND id = ANY ($3) AND state IN ('running', 'failed')
+                 ORDER BY id FOR NO KEY UPDATE
+             )
+             UPDATE deliveries SET heard_at = $4
+             WHERE tenant_id = $1 AND connection_id = $2 AND pull_id IN (SELECT id FROM known)
                AND heard_at IS NULL",
             self.tenant.0,
             connection.0,
