@@ -317,7 +317,9 @@ impl TenantTx {
     }
 
     /// Puts a pull that failed, or was called off, back into the queue, as if it had never been
-    /// begun.
+    /// begun: what is told of its progress is that of what is done from now on. Only how many rows it has
+    /// changed stays, since their versions name it, and what it has inserted or deleted may still have to
+    /// be linked.
     pub async fn requeue_pull(
         &mut self,
         id: PullId,
@@ -337,8 +339,8 @@ impl TenantTx {
         sqlx::query!(
             "UPDATE pulls SET state = 'queued', attempts = 0, due_at = $3, asked_at = $3,
                     started_at = NULL, finished_at = NULL,
-                    accounts = 0, pages = 0, seen = 0, inserted = 0, updated = 0, unchanged = 0,
-                    deleted = 0, quarantined = 0, missed = 0, unsettled = 0,
+                    accounts = 0, pages = 0, seen = 0, unchanged = 0, quarantined = 0, missed = 0,
+                    unsettled = 0,
                     named_at = NULL, named_to = NULL,
                     priority = least(priority, $4), error_class = NULL, error_message = NULL
              WHERE tenant_id = $1 AND id = $2 AND state IN ('failed', 'cancelled')",

@@ -64,6 +64,27 @@ impl TenantTx {
         Ok(failed.collect())
     }
 
+    /// Whether a pull of a connection that ended since the last success has inserted or deleted rows.
+    pub async fn has_changed_rows_since_success(
+        &mut self,
+        connection: ConnectionId,
+    ) -> Result<bool, StorageError> {
+        let has = sqlx::query_scalar!(
+            r#"SELECT EXISTS (
+                   SELECT FROM pulls
+                   WHERE tenant_id = $1 AND connection_id = $2 AND inserted + deleted > 0
+                     AND finished_at > coalesce(
+                         (SELECT max(finished_at) FROM pulls
+                          WHERE tenant_id = $1 AND connection_id = $2 AND state = 'succeeded'),
+                         '-infinity')) AS "has!""#,
+            self.tenant.0,
+            connection.0
+        )
+        .fetch_one(&mut *self.tx)
+        .await?;
+        Ok(has)
+    }
+
     /// What the events that asked for some pulls say together.
     pub async fn hints_of_pulls(
         &mut self,
