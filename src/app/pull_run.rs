@@ -220,6 +220,10 @@ impl App {
         pulls.extend(inherited.iter().map(|pull| pull.id));
         let mut hints = tx.hints_of_pulls(claimed.connection, &pulls).await?;
         let named = tx.named_anywhere(claimed.lease.pull).await?;
+        // Whatever became of that pull's work, what it has changed may not have been linked.
+        claimed.has_changed_rows |= tx
+            .has_changed_rows_since_success(claimed.connection)
+            .await?;
         drop(tx);
         inherit(&mut claimed, inherited);
         if let Some(latest) = failed.first().filter(|_| gives_up) {

@@ -130,7 +130,11 @@ pub(super) async fn start(
         )
         .into());
     }
-    timekeeping::set(&clock, &service.store).await?;
+    if !timekeeping::set(&clock, &service.store).await? {
+        tracing::warn!(
+            "the database took too long to tell its time; times are this machine's until it is faster"
+        );
+    }
     let keeping = timekeeping::keep(clock, service.store.clone(), shutdown.token());
     shutdown.spawn("clock", keeping);
     if let Err(error) = service.authenticator.load_keys().await {

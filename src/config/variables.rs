@@ -172,7 +172,7 @@ variables! {
         .like("postgres://user:password@host:5432/database")
         .otherwise("required by `serve`; `dev` starts a Postgres of its own");
     /// The size of the connection pool.
-    DATABASE_POOL = Variable::new("DISCOVERY_DATABASE_POOL", "database connections this process may hold for tenants' work; six more serve the rest")
+    DATABASE_POOL = Variable::new("DISCOVERY_DATABASE_POOL", "database connections this process may hold for tenants' work; fifteen more serve the rest")
         .expects("a number from 4 to 1000")
         .default("16");
     /// The embedded Postgres' programs.

@@ -63,12 +63,16 @@ impl SetClock {
         TimeDelta::microseconds(self.ahead.load(Ordering::Relaxed))
     }
 
-    /// Sets it by what the other clock told between two instants of the own one; the best guess is that
-    /// it did so in the middle.
+    /// Sets it by what the other clock told between two instants of the own one. The best guess is that
+    /// it did so in the middle; a clock that is within what it may have been goes on as it is, or it would
+    /// be put back and forth by how long each answer took.
     pub fn set(&self, asked_at: DateTime<Utc>, told: DateTime<Utc>, heard_at: DateTime<Utc>) {
-        let ahead = told - (asked_at + (heard_at - asked_at) / 2);
-        let ahead = ahead.num_microseconds().unwrap_or_default();
-        self.ahead.store(ahead, Ordering::Relaxed);
+        let half = (heard_at - asked_at) / 2;
+        let ahead = told - (asked_at + half);
+        if half >= TimeDelta::zero() && (ahead - self.ahead()).abs() > half {
+            let ahead = ahead.num_microseconds().unwrap_or_default();
+            self.ahead.store(ahead, Ordering::Relaxed);
+        }
     }
 }
 
@@ -92,13 +96,16 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_goes_by_the_middle_of_the_round_trip() {
+    fn a_clock_that_is_set_goes_by_the_middle_of_the_round_trip_if_it_is_outside_of_it() {
         let noon: DateTime<Utc> = "2026-03-01T12:00:00Z".parse().unwrap();
         let clock = SetClock::new(Arc::new(Still(noon)));
         assert_eq!(clock.now(), noon);
         let clone = clock.clone();
         for (told, ahead) in [
             (noon + TimeDelta::seconds(3), 2_900),
+            (noon + TimeDelta::milliseconds(2_901), 2_900),
+            (noon + TimeDelta::milliseconds(3_100), 2_900),
+            (noon + TimeDelta::milliseconds(3_101), 3_001),
             (noon + TimeDelta::milliseconds(100), 0),
             (noon - TimeDelta::seconds(45), -45_100),
         ] {
@@ -107,5 +114,8 @@ mod tests {
             assert_eq!(clone.now(), noon + TimeDelta::milliseconds(ahead));
             assert_eq!(clock.own(), noon);
         }
+        // The own clock was put back meanwhile, which says nothing of the other one.
+        clock.set(noon, noon, noon - TimeDelta::seconds(1));
+        assert_eq!(clock.ahead(), TimeDelta::milliseconds(-45_100));
     }
 }

@@ -60,29 +60,28 @@ impl<S: Send + Sync> FromRequest<S> for OptionalJsonBody {
     }
 }
 
-/// Reads the body of a webhook, whatever it claims to be.
+/// Reads the body of a webhook, whatever it claims to be, and hands each part of it on as it comes.
 pub(super) async fn read_webhook(
     headers: &HeaderMap,
     body: Body,
     patience: Duration,
-) -> Result<Vec<u8>, Problem> {
+    mut take: impl FnMut(&[u8]),
+) -> Result<(), Problem> {
     check_length(headers, WEBHOOK_BODY)?;
-    tokio::time::timeout(patience, collect(body, WEBHOOK_BODY))
+    let read = async {
+        let mut body = Limited::new(body, WEBHOOK_BODY);
+        while let Some(frame) = body.frame().await {
+            let frame =
+                frame.map_err(|error| broken(error.is::<LengthLimitError>(), WEBHOOK_BODY))?;
+            if let Some(part) = frame.data_ref() {
+                take(part);
+            }
+        }
+        Ok(())
+    };
+    tokio::time::timeout(patience, read)
         .await
         .map_err(|_| Problem::new(Code::Unavailable, "The body did not come in time."))?
-}
-
-/// Takes as long as reading the body of a webhook does, and keeps nothing of it.
-pub(super) async fn skip_webhook(headers: &HeaderMap, body: Body, patience: Duration) {
-    if check_length(headers, WEBHOOK_BODY).is_err() {
-        return;
-    }
-    let skip = async {
-        let mut body = Limited::new(body, WEBHOOK_BODY);
-        while let Some(Ok(_)) = body.frame().await {}
-    };
-    // However it ends, nothing comes of it.
-    let _ended = tokio::time::timeout(patience, skip).await;
 }
 
 async fn read_body(request: Request, limit: usize) -> Result<Vec<u8>, Problem> {
@@ -129,12 +128,18 @@ async fn collect(body: Body, limit: usize) -> Result<Vec<u8>, Problem> {
         Ok(bytes) => Ok(bytes.into()),
         Err(error) => {
             let cause = std::error::Error::source(&error);
-            if cause.is_some_and(<dyn std::error::Error>::is::<LengthLimitError>) {
-                Err(too_large(limit))
-            } else {
-                Err(whole_body_fault("could not be read to its end"))
-            }
+            let is_too_large = cause.is_some_and(<dyn std::error::Error>::is::<LengthLimitError>);
+            Err(broken(is_too_large, limit))
         }
+    }
+}
+
+/// Why a body was not read to its end.
+fn broken(is_too_large: bool, limit: usize) -> Problem {
+    if is_too_large {
+        too_large(limit)
+    } else {
+        whole_body_fault("could not be read to its end")
     }
 }
 
@@ -152,8 +157,7 @@ mod tests {
     async fn a_webhook_that_never_comes_is_given_up() {
         let body = || Body::from_stream(stream::pending::<Result<Vec<u8>, std::io::Error>>());
         let headers = HeaderMap::new();
-        let read = read_webhook(&headers, body(), Duration::ZERO).await;
+        let read = read_webhook(&headers, body(), Duration::ZERO, |_| ()).await;
         assert_eq!(read.unwrap_err().code, Code::Unavailable);
-        skip_webhook(&headers, body(), Duration::ZERO).await;
     }
 }

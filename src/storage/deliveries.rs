@@ -118,12 +118,8 @@ impl TenantTx {
         pull: PullId,
     ) -> Result<bool, StorageError> {
         let done = sqlx::query!(
-            "WITH assigned AS (
-                 UPDATE deliveries SET pull_id = $3, outcome = 'queued', heard_at = NULL
-                 WHERE tenant_id = $1 AND id = $2 RETURNING received_at
-             )
-             UPDATE pulls p SET hints_since = least(p.hints_since, assigned.received_at)
-             FROM assigned WHERE p.tenant_id = $1 AND p.id = $3",
+            "UPDATE deliveries SET pull_id = $3, outcome = 'queued', heard_at = NULL
+             WHERE tenant_id = $1 AND id = $2",
             self.tenant.0,
             id.0,
             pull.0

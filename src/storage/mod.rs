@@ -69,8 +69,6 @@ const SYSTEM_ROLE: &str = "discovery_system";
 const SYSTEM_CONNECTIONS: u32 = 2;
 /// Only one task of a process claims.
 const CLAIM_CONNECTIONS: u32 = 1;
-/// Anybody can make up tokens to look up; nobody else must wait for that.
-const BINDING_CONNECTIONS: u32 = 2;
 /// Those who draw from one bucket wait for each other, but only while the statement runs, and not
 /// while its answer is on its way or the pool looks after the connection.
 const BUDGET_CONNECTIONS: u32 = 4;
@@ -133,9 +131,13 @@ pub struct Store {
     listeners: PgPool,
     bindings: PgPool,
     known_bindings: PgPool,
+    webhook_notes: PgPool,
 }
 
 impl Store {
+    /// How many tokens can be looked up at once. Anybody can make some up; nothing else must wait for that.
+    pub const BINDING_CONNECTIONS: u32 = 4;
+
     /// Prepares the pools; connections are opened when they are needed.
     #[must_use]
     pub fn new(options: StoreOptions) -> Self {
@@ -188,10 +190,10 @@ impl Store {
             // What a crash of the database forgets here is a fraction of a second of calls.
             budgets: pool(SYSTEM_ROLE, BUDGET_CONNECTIONS, "off", Plans::Kept),
             listeners: pool(SYSTEM_ROLE, 1, "on", Plans::Anew),
-            bindings: pool(SYSTEM_ROLE, BINDING_CONNECTIONS, "off", Plans::Anew),
-            // What is in use must not wait for what somebody made up. What it writes is when a token
-            // was last used.
+            bindings: pool(SYSTEM_ROLE, Self::BINDING_CONNECTIONS, "off", Plans::Anew),
+            // What is in use must not wait for what somebody made up, nor for what is written down of it.
             known_bindings: pool(SYSTEM_ROLE, 1, "off", Plans::Anew),
+            webhook_notes: pool(SYSTEM_ROLE, 1, "off", Plans::Anew),
             login,
         }
     }
@@ -262,6 +264,7 @@ impl Store {
         self.listeners.close().await;
         self.bindings.close().await;
         self.known_bindings.close().await;
+        self.webhook_notes.close().await;
     }
 }
 

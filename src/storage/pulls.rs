@@ -317,7 +317,9 @@ impl TenantTx {
     }
 
     /// Puts a pull that failed, or was called off, back into the queue, as if it had never been
-    /// begun.
+    /// begun: what is told of its progress is that of what is done from now on. Only how many rows it has
+    /// changed stays, since their versions name it, and what it has inserted or deleted may still have to
+    /// be linked.
     pub async fn requeue_pull(
         &mut self,
         id: PullId,
@@ -337,8 +339,8 @@ impl TenantTx {
         sqlx::query!(
             "UPDATE pulls SET state = 'queued', attempts = 0, due_at = $3, asked_at = $3,
                     started_at = NULL, finished_at = NULL,
-                    accounts = 0, pages = 0, seen = 0, inserted = 0, updated = 0, unchanged = 0,
-                    deleted = 0, quarantined = 0, missed = 0, unsettled = 0,
+                    accounts = 0, pages = 0, seen = 0, unchanged = 0, quarantined = 0, missed = 0,
+                    unsettled = 0,
                     named_at = NULL, named_to = NULL,
                     priority = least(priority, $4), error_class = NULL, error_message = NULL
              WHERE tenant_id = $1 AND id = $2 AND state IN ('failed', 'cancelled')",
@@ -387,7 +389,6 @@ impl TenantTx {
                  window_from = least(w.window_from, p.window_from),
                  window_to = greatest(w.window_to, p.window_to),
                  asked_at = greatest(w.asked_at, p.asked_at, CASE WHEN $6 THEN $4::timestamptz END),
-                 hints_since = least(w.hints_since, p.hints_since),
                  attempts = CASE WHEN $6 THEN 0 ELSE greatest(w.attempts, $5) END,
                  due_at = CASE WHEN $6 THEN least(w.due_at, $4::timestamptz)
                                ELSE greatest(w.due_at, $4::timestamptz) END,
@@ -415,7 +416,8 @@ impl TenantTx {
             // What was over for a while is done from its beginning.
             "UPDATE deliveries SET pull_id = $4, heard_at = CASE WHEN $5 THEN heard_at END
              WHERE tenant_id = $1 AND connection_id = $2 AND pull_id = $3
-               AND received_at >= (SELECT hints_since FROM pulls WHERE tenant_id = $1 AND id = $3)",
+               AND received_at >= (SELECT hints_since - interval '10 minutes' FROM pulls
+                                   WHERE tenant_id = $1 AND id = $3)",
             self.tenant.0,
             connection.0,
             pull.0,

@@ -222,7 +222,8 @@ impl SystemTx {
     }
 
     /// Clears away some pulls that were over before `before` and changed no row, but never the last success
-    /// of a connection; answers how many there were.
+    /// of a connection nor the first failure after it, which say since when its rows are what they are;
+    /// answers how many there were.
     pub async fn prune_pulls(
         &mut self,
         before: DateTime<Utc>,
@@ -247,11 +248,24 @@ impl SystemTx {
                      SELECT p.tenant_id, p.id FROM pulls p
                      WHERE p.tenant_id = t.tenant_id AND p.finished_at < $1
                        AND p.inserted = 0 AND p.updated = 0 AND p.deleted = 0
-                       AND (p.state <> 'succeeded' OR EXISTS (
-                           SELECT FROM pulls later
-                           WHERE later.tenant_id = p.tenant_id
-                             AND later.connection_id = p.connection_id
-                             AND later.state = 'succeeded' AND later.finished_at > p.finished_at))
+                       AND (p.state = 'cancelled'
+                            OR EXISTS (
+                                SELECT FROM pulls later
+                                WHERE later.tenant_id = p.tenant_id
+                                  AND later.connection_id = p.connection_id
+                                  AND later.state = 'succeeded'
+                                  AND later.finished_at > p.finished_at)
+                            OR p.state = 'failed' AND p.finished_at IS DISTINCT FROM (
+                                SELECT min(f.finished_at) FROM pulls f
+                                WHERE f.tenant_id = p.tenant_id
+                                  AND f.connection_id = p.connection_id AND f.state = 'failed'
+                                  AND (f.window_from IS NULL
+                                       OR f.error_class IS DISTINCT FROM 'wrong_request')
+                                  AND f.finished_at >= coalesce(
+                                      (SELECT max(s.finished_at) FROM pulls s
+                                       WHERE s.tenant_id = p.tenant_id
+                                         AND s.connection_id = p.connection_id
+                                         AND s.state = 'succeeded'), '-infinity')))
                      ORDER BY p.finished_at LIMIT $2) AS o
                  LIMIT $2
              )

@@ -37,8 +37,8 @@ const ROUND: Duration = Duration::from_mins(2);
 /// hands it back, whatever else the process has to finish.
 pub async fn work(app: App, shutdown: Shutdown, runners: usize) {
     let stopping = shutdown.announced();
-    let upkeep = keep_up(app.clone(), stopping.clone());
-    let dispatch = dispatch(app, shutdown, stopping, runners);
+    let upkeep = stopping.run_until_cancelled(keep_up(app.clone()));
+    let dispatch = dispatch(app, shutdown, stopping.clone(), runners);
     tokio::join!(upkeep, dispatch);
 }
 
@@ -107,7 +107,9 @@ async fn dispatch(app: App, shutdown: Shutdown, stopping: CancellationToken, run
     while extracting.join_next().await.is_some() {}
 }
 
-async fn keep_up(app: App, stopping: CancellationToken) {
+/// Looks after it again and again; all of it can be left off anywhere, and is gone on with by whoever
+/// comes next.
+async fn keep_up(app: App) {
     let mut pruning = PruningPlace::default();
     let mut prune_pulls_at = Instant::now();
     loop {
@@ -139,10 +141,7 @@ async fn keep_up(app: App, stopping: CancellationToken) {
             Ok(place) => pruning = place,
             Err(error) => tracing::warn!(%error, "old deliveries could not be cleared away"),
         }
-        tokio::select! {
-            () = stopping.cancelled() => return,
-            () = tokio::time::sleep(UPKEEP_EVERY) => {}
-        }
+        tokio::time::sleep(UPKEEP_EVERY).await;
     }
 }
 

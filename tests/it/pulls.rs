@@ -14,7 +14,7 @@ mod verdicts;
 use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
-use matcher_discovery::worker::work_off;
+use matcher_discovery::{domain::clock::Clock as _, worker::work_off};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -275,6 +275,47 @@ async fn a_row_that_was_made_anew_is_linked_to_the_one_it_replaces() {
         )
         .await;
     assert_eq!(linked, [1]);
+}
+
+#[tokio::test]
+async fn what_a_pull_that_failed_left_unlinked_is_linked_by_the_next_one_and_by_itself() {
+    let house = House::build().await;
+    for scenario in ["pending-row", "pending-posts-recreated"] {
+        house.app.clock.advance(TimeDelta::minutes(7));
+        for event in house.happens("pluggy", scenario, &json!({})).await {
+            house.deliver("pluggy", &event).await;
+        }
+        house.work().await;
+    }
+    let path = house.path("pluggy");
+    let did = last_pull(&house.client, path).await;
+    let id = did["id"].as_str().unwrap();
+    for (again, body) in [
+        (format!("{path}/pulls"), json!({})),
+        (format!("/v1/discovery/pulls/{id}/retry"), json!({})),
+    ] {
+        house.app.clock.advance(TimeDelta::minutes(7));
+        let now = house.app.clock.now().to_rfc3339();
+        // As if the attempt had ended before it linked anything.
+        let unlinked = "UPDATE transactions SET replaces_id = NULL WHERE replaces_id IS NOT NULL";
+        assert_eq!(house.app.execute(unlinked).await, 1);
+        let failed = format!(
+            "UPDATE pulls SET state = 'failed', error_class = 'internal', error_message = '',
+                    finished_at = '{now}' WHERE id = '{id}'"
+        );
+        assert_eq!(house.app.execute(&failed).await, 1);
+        house.app.clock.advance(TimeDelta::minutes(7));
+        house.client.post(&again, &body).await.expect(202);
+        assert_eq!(house.work().await, 1);
+        let linked: Vec<String> = house
+            .app
+            .column(
+                "SELECT p.state || ' ' || p.updated FROM transactions t JOIN pulls p ON p.id = t.pull_id
+                 WHERE t.replaces_id IS NOT NULL",
+            )
+            .await;
+        assert_eq!(linked, ["succeeded 1"], "{again}");
+    }
 }
 
 #[tokio::test]

@@ -312,14 +312,19 @@ impl Attempt<'_> {
         }
         // What an earlier attempt has inserted or deleted may not have been linked.
         if listed.inserted + progress.deleted > 0 || self.claimed.has_changed_rows {
-            tx.link_replacements(
-                self.claimed.connection,
-                account.id,
-                account.id,
-                self.claimed.lease.pull,
-                self.app.0.parts.clock.now(),
-            )
-            .await?;
+            let linked = tx
+                .link_replacements(
+                    self.claimed.connection,
+                    account.id,
+                    account.id,
+                    self.claimed.lease.pull,
+                    self.app.0.parts.clock.now(),
+                )
+                .await?;
+            if listed.inserted + progress.deleted == 0 {
+                // Their versions name this pull, which counts nothing else of this listing.
+                progress.updated += linked;
+            }
         }
         self.app
             .advance_in(&mut tx, &self.claimed, &progress)

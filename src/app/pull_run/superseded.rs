@@ -59,23 +59,27 @@ impl Attempt<'_> {
             let deleted = tx
                 .tombstone_some_of_account(old, AT_ONCE, pull, now)
                 .await?;
-            let progress = Progress {
+            let mut progress = Progress {
                 deleted,
                 ..Progress::default()
             };
+            if deleted == 0 {
+                if let Some(successor) = successor {
+                    let connection = self.claimed.connection;
+                    let linked = tx
+                        .link_replacements(connection, old, successor, pull, now)
+                        .await?;
+                    progress.updated = linked;
+                }
+                tx.retire_account(self.claimed.connection, old, now).await?;
+            }
             self.app
                 .advance_in(&mut tx, &self.claimed, &progress)
                 .await?;
+            tx.commit().await?;
             if deleted == 0 {
-                if let Some(successor) = successor {
-                    tx.link_replacements(self.claimed.connection, old, successor, pull, now)
-                        .await?;
-                }
-                tx.retire_account(self.claimed.connection, old, now).await?;
-                tx.commit().await?;
                 break;
             }
-            tx.commit().await?;
         }
         tracing::info!(
             tenant.id = %self.claimed.tenant,

@@ -18,7 +18,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use moka::future::Cache;
 use tokio::{
-    sync::{Mutex, MutexGuard, Semaphore},
+    sync::{Mutex, Semaphore},
     time::Instant,
 };
 
@@ -36,9 +36,10 @@ pub(super) const REFRESH_EVERY: Duration = Duration::from_millis(400);
 /// The most tokens that are remembered; far more than a node can serve in a second.
 const MOST: u64 = 100_000;
 
-/// How many tokens that are not known are looked up at once. A vendor's are far fewer, so whoever finds
-/// no room may as well come again.
-const MOST_ASKED: usize = 128;
+/// How many tokens are looked up at once for whoever may have made them up, and as many for those whose
+/// source vouches for them. Together they are the connections that there are for it, so that the one kind
+/// never waits for the other.
+const MOST_ASKED: usize = Store::BINDING_CONNECTIONS as usize / 2;
 
 /// A binding that was just looked up.
 #[derive(Debug)]
@@ -109,8 +110,6 @@ impl Marks {
 enum NotFound {
     #[error("no such token")]
     Unknown,
-    #[error("too many tokens are looked up already")]
-    Busy,
     #[error(transparent)]
     Failed(Arc<StorageError>),
 }
@@ -121,12 +120,16 @@ pub(in crate::app) struct Bindings {
     known: Cache<TokenHash, Arc<Known>>,
     /// When connections were changed by this very process: what was asked before says nothing.
     changed: Cache<ConnectionId, Instant>,
-    /// Held while a token that is not known is looked up.
+    /// Held while a token that is not known is looked up for somebody who may have made it up.
     asking: Semaphore,
+    /// The same, for somebody who is known by where it comes from.
+    asking_vouched: Semaphore,
     /// What is to be written down of the tokens, each once.
     marked: std::sync::Mutex<Vec<Arc<Marks>>>,
     /// Held for a round of refreshing, so that a round that is over has done what it says.
-    round: Mutex<()>,
+    refreshing: Mutex<()>,
+    /// The same for what is written down.
+    noting: Mutex<()>,
 }
 
 impl Default for Bindings {
@@ -139,19 +142,23 @@ impl Default for Bindings {
             known: known.build(),
             changed: changed.build(),
             asking: Semaphore::new(MOST_ASKED),
+            asking_vouched: Semaphore::new(MOST_ASKED),
             marked: std::sync::Mutex::default(),
-            round: Mutex::default(),
+            refreshing: Mutex::default(),
+            noting: Mutex::default(),
         }
     }
 }
 
 impl Bindings {
     /// What a token is bound to; `None` if it is not good for anything. That is never remembered:
-    /// there is no end of tokens that do not exist.
+    /// there is no end of tokens that do not exist. What is not known waits for room to be looked up,
+    /// beside others that are vouched for, or not, as it is.
     pub(super) async fn find(
         &self,
         store: &Store,
         hash: TokenHash,
+        is_vouched: bool,
     ) -> Result<Option<Arc<Known>>, AppError> {
         if let Some(known) = self.known.get(&hash).await
             && self.is_good(&known).await
@@ -160,17 +167,24 @@ impl Bindings {
             return Ok(Some(known));
         }
         // On the heap: it is large, and nearly no webhook comes here.
-        Box::pin(self.look_up(store, hash)).await
+        Box::pin(self.look_up(store, hash, is_vouched)).await
     }
 
     async fn look_up(
         &self,
         store: &Store,
         hash: TokenHash,
+        is_vouched: bool,
     ) -> Result<Option<Arc<Known>>, AppError> {
+        let asking = if is_vouched {
+            &self.asking_vouched
+        } else {
+            &self.asking
+        };
         loop {
             let look_up = async {
-                let _room = self.asking.try_acquire().map_err(|_| NotFound::Busy)?;
+                // It is never closed.
+                let _room = asking.acquire().await.ok();
                 let asked_at = Instant::now();
                 let found = store.webhook_binding(hash).await;
                 let found = found.map_err(|error| NotFound::Failed(Arc::new(error)))?;
@@ -191,7 +205,6 @@ impl Bindings {
                 Ok(_) => self.known.invalidate(&hash).await,
                 Err(error) => match &*error {
                     NotFound::Unknown => return Ok(None),
-                    NotFound::Busy => return Err(AppError::WebhookNotTaken(error)),
                     NotFound::Failed(error) => {
                         return Err(AppError::WebhookNotTaken(Arc::<StorageError>::clone(error)));
                     }
@@ -208,11 +221,6 @@ impl Bindings {
     /// Forgets what is bound to a connection that was just changed here.
     pub(in crate::app) async fn forget(&self, connection: ConnectionId) {
         self.changed.insert(connection, Instant::now()).await;
-    }
-
-    /// Begins a round of refreshing, after the one that goes on.
-    pub(super) async fn begin_round(&self) -> MutexGuard<'_, ()> {
-        self.round.lock().await
     }
 
     /// Notes that a webhook was accepted.
@@ -239,6 +247,7 @@ impl Bindings {
 
     /// Writes down what happened by the tokens. What could not be written waits for the next round.
     pub(super) async fn write_notes(&self, store: &Store) -> Result<(), StorageError> {
+        let _round = self.noting.lock().await;
         let marked = std::mem::take(&mut *self.marked());
         if marked.is_empty() {
             return Ok(());
@@ -264,6 +273,7 @@ impl Bindings {
 
     /// Asks again for everything that is in use.
     pub(super) async fn refresh(&self, store: &Store) -> Result<(), StorageError> {
+        let _round = self.refreshing.lock().await;
         let in_use: HashMap<TokenHash, Arc<Known>> = self
             .known
             .iter()

@@ -9,14 +9,14 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 pub use self::sources::{WebhookProof, WebhookSources};
 use self::{
     bindings::{Known, REFRESH_EVERY},
-    sources::{Signature, Standing},
+    sources::{Seal, Standing},
 };
 use super::{App, AppError};
 use crate::{
@@ -27,7 +27,7 @@ use crate::{
         vendor::Vendor,
         webhook_token::WebhookToken,
     },
-    storage::{Accepted, NotTaken, StorageError, WebhookBinding, within},
+    storage::{Accepted, NotTaken, WebhookBinding, within},
     telemetry,
 };
 
@@ -45,8 +45,10 @@ pub struct IncomingWebhook {
     /// Nothing if no token is known that would admit it; it is refused, but not before its body was
     /// waited for.
     known: Option<Arc<Known>>,
-    /// What is to be the signature of the body; nothing if the source vouches already.
-    signature: Option<Signature>,
+    /// What tells whether the body is signed; nothing if the source vouches already.
+    seal: Option<Seal>,
+    /// As much of it as has come, if a token is known.
+    body: Vec<u8>,
     /// How long the database may still take.
     patience: Duration,
 }
@@ -61,14 +63,25 @@ impl IncomingWebhook {
     /// Whether it comes from the vendor, whatever its body is.
     #[must_use]
     pub fn is_vouched(&self) -> bool {
-        self.known.is_some() && self.signature.is_none()
+        self.known.is_some() && self.seal.is_none()
+    }
+
+    /// Takes the next part of the body. That takes as long whether a token is known or not, but nothing is
+    /// kept for a stranger.
+    pub fn add(&mut self, part: &[u8]) {
+        if let Some(seal) = &mut self.seal {
+            seal.add(part);
+        }
+        if self.known.is_some() {
+            self.body.extend_from_slice(part);
+        }
     }
 }
 
 impl App {
     /// What can be judged before the body is read, so that strangers can't make us hold what they
-    /// send: the token has to be alive and bound to a connection of just this vendor, and the source
-    /// has to vouch for the webhook, or there has to be a signature that may.
+    /// send: the source has to vouch for the webhook, or there has to be a signature that may, and the
+    /// token has to be alive and bound to a connection of just this vendor.
     pub async fn recognise_webhook(
         &self,
         provider: &str,
@@ -77,23 +90,25 @@ impl App {
     ) -> Result<IncomingWebhook, AppError> {
         let began = Instant::now();
         let vendor: Option<Vendor> = provider.parse().ok();
-        let finding = self.find_binding(vendor, token);
+        let sources = &self.0.parts.webhook_sources;
+        let standing = vendor.map(|vendor| (vendor, sources.judge(vendor, proof)));
+        let is_vouched = matches!(standing, Some((_, Standing::Vouched)));
+        let finding = self.find_binding(vendor, token, is_vouched);
         let found = match tokio::time::timeout(PATIENCE, finding).await {
             Ok(found) => found,
             Err(_) => Err(AppError::WebhookNotTaken(Arc::new(NotTaken::TooLate))),
         };
         let known = found.map_err(|error| counted(vendor, error))?;
-        let sources = &self.0.parts.webhook_sources;
-        let standing = vendor.map(|vendor| (vendor, sources.judge(vendor, proof)));
-        let (vendor, signature) = match standing {
+        let (vendor, seal) = match standing {
             Some((vendor, Standing::Vouched)) if known.is_some() => (vendor, None),
-            Some((vendor, Standing::Signed(signature))) => (vendor, Some(signature)),
+            Some((vendor, Standing::Signed(seal))) => (vendor, Some(seal)),
             _ => return Err(self.refused(vendor, known.as_ref())),
         };
         Ok(IncomingWebhook {
             vendor,
             known,
-            signature,
+            seal,
+            body: Vec::new(),
             patience: PATIENCE.saturating_sub(began.elapsed()),
         })
     }
@@ -117,13 +132,15 @@ impl App {
         &self,
         vendor: Option<Vendor>,
         token: &str,
+        is_vouched: bool,
     ) -> Result<Option<Arc<Known>>, AppError> {
         // A text that is no token of ours by its form never reaches the database.
         let (Some(vendor), Ok(token)) = (vendor, WebhookToken::parse(token)) else {
             return Ok(None);
         };
         let parts = &self.0.parts;
-        let known = self.0.bindings.find(&parts.store, token.hash()).await?;
+        let finding = self.0.bindings.find(&parts.store, token.hash(), is_vouched);
+        let known = finding.await?;
         Ok(known.filter(|known| {
             let binding = &known.binding;
             let over = binding
@@ -135,20 +152,14 @@ impl App {
 
     /// The signature, where the source does not vouch yet, and the inbox behind it. When this returns,
     /// the webhook and the pull that it asks for are on disk.
-    pub async fn accept_webhook(
-        &self,
-        webhook: &IncomingWebhook,
-        body: Vec<u8>,
-    ) -> Result<(), AppError> {
+    pub async fn accept_webhook(&self, webhook: IncomingWebhook) -> Result<(), AppError> {
         let vendor = webhook.vendor;
-        let sources = &self.0.parts.webhook_sources;
-        let signature = webhook.signature.as_ref();
-        let is_good = signature.is_none_or(|tag| sources.is_signed(vendor, tag, &body));
+        let is_good = webhook.seal.is_none_or(Seal::holds);
         let Some(known) = webhook.known.as_ref().filter(|_| is_good) else {
-            return Err(self.refuse_webhook(webhook));
+            return Err(self.refused(Some(vendor), webhook.known.as_ref()));
         };
         let now = self.0.parts.clock.now();
-        let delivery = self.judge(&known.binding, body, now);
+        let delivery = self.judge(&known.binding, webhook.body, now);
         let delivery = delivery.map_err(|error| counted(Some(vendor), error))?;
         let outcome = delivery.outcome;
         match self.take_in(delivery, webhook.patience).await {
@@ -218,34 +229,54 @@ impl App {
     }
 
     /// Keeps what is known of the tokens in use up to date until `stop`, and notes what happened by
-    /// them, to the last.
+    /// them, to the last. Neither waits for the other: a note that takes long must not make what is in
+    /// use lapse.
     pub async fn keep_webhook_bindings(self, stop: CancellationToken) {
-        let mut ticks = tokio::time::interval(REFRESH_EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-            self.refresh_webhook_bindings().await;
-        }
-        warn_of(self.0.bindings.write_notes(&self.0.parts.store).await);
+        let refreshing = async {
+            let mut rounds = rounds();
+            while stop.run_until_cancelled(rounds.tick()).await.is_some() {
+                self.refresh_bindings().await;
+            }
+        };
+        let noting = async {
+            let mut rounds = rounds();
+            while stop.run_until_cancelled(rounds.tick()).await.is_some() {
+                self.note_webhooks().await;
+            }
+        };
+        tokio::join!(refreshing, noting);
+        self.note_webhooks().await;
     }
 
-    /// One round of that. Should it fail, webhooks ask for themselves.
+    /// One round of both. Should it fail, webhooks ask for themselves.
     pub async fn refresh_webhook_bindings(&self) {
-        let store = &self.0.parts.store;
-        let bindings = &self.0.bindings;
-        let _round = bindings.begin_round().await;
-        let refreshed = within(PATIENCE, bindings.refresh(store)).await;
-        let noted = bindings.write_notes(store).await;
-        warn_of(refreshed.and(noted));
+        tokio::join!(self.refresh_bindings(), self.note_webhooks());
+    }
+
+    async fn refresh_bindings(&self) {
+        let refreshing = self.0.bindings.refresh(&self.0.parts.store);
+        if let Err(error) = within(PATIENCE, refreshing).await {
+            tracing::warn!(
+                error = telemetry::with_causes(&error),
+                "webhook tokens can't be looked up"
+            );
+        }
+    }
+
+    async fn note_webhooks(&self) {
+        if let Err(error) = self.0.bindings.write_notes(&self.0.parts.store).await {
+            tracing::warn!(
+                error = telemetry::with_causes(&error),
+                "what happened by webhook tokens can't be noted"
+            );
+        }
     }
 }
 
-fn warn_of(round: Result<(), StorageError>) {
-    if let Err(error) = round {
-        tracing::warn!(
-            error = telemetry::with_causes(&error),
-            "webhook tokens can't be looked up, or what happened by them not be noted"
-        );
-    }
+fn rounds() -> Interval {
+    let mut ticks = tokio::time::interval(REFRESH_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 /// Counts a webhook that was not accepted.

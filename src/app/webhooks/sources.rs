@@ -42,15 +42,39 @@ impl<'a> WebhookProof<'a> {
 }
 
 /// A code that stands for a body, if the vendor made it.
-pub(super) type Signature = [u8; 32];
+type Signature = [u8; 32];
+
+/// What is to be the signature of a body, and what the vendor's would be of as much of it as has come.
+pub(super) struct Seal {
+    claimed: Signature,
+    so_far: Hmac<Sha256>,
+}
+
+impl fmt::Debug for Seal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Seal").finish_non_exhaustive()
+    }
+}
+
+impl Seal {
+    /// Goes on with the next part of the body.
+    pub(super) fn add(&mut self, part: &[u8]) {
+        self.so_far.update(part);
+    }
+
+    /// Whether the vendor has signed just what has come.
+    pub(super) fn holds(self) -> bool {
+        self.so_far.verify_slice(&self.claimed).is_ok()
+    }
+}
 
 /// What can be said of a webhook's source before its body is read.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Debug)]
 pub(super) enum Standing {
     /// It comes from the vendor.
     Vouched,
     /// It does if this is the signature of its body.
-    Signed(Signature),
+    Signed(Seal),
     /// It does not.
     Stranger,
 }
@@ -104,21 +128,12 @@ impl WebhookSources {
             return Standing::Vouched;
         }
         let signature = source.signature.as_ref();
-        signature
-            .and_then(|_| unhex(proof.only(SIGNATURE)?))
-            .map_or(Standing::Stranger, Standing::Signed)
-    }
-
-    /// Whether a signature is the vendor's, of just this body.
-    pub(super) fn is_signed(&self, vendor: Vendor, signature: &Signature, body: &[u8]) -> bool {
-        let keyed = self
-            .vendors
-            .get(&vendor)
-            .and_then(|source| source.signature.as_ref());
-        keyed.is_some_and(|keyed| {
-            let mac = keyed.clone().chain_update(body);
-            mac.verify_slice(signature).is_ok()
-        })
+        let seal = signature.and_then(|keyed| {
+            let claimed = unhex(proof.only(SIGNATURE)?)?;
+            let so_far = keyed.clone();
+            Some(Seal { claimed, so_far })
+        });
+        seal.map_or(Standing::Stranger, Standing::Signed)
     }
 
     /// The address that the request comes from: the socket's, or what the trusted proxies in front

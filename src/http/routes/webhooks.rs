@@ -13,7 +13,7 @@ use crate::{
     app::{IncomingWebhook, WebhookProof},
     http::{
         Api,
-        body::{WEBHOOK_PATIENCE, read_webhook, skip_webhook},
+        body::{WEBHOOK_PATIENCE, read_webhook},
         openapi::WebhookProblems,
         problem::Problem,
     },
@@ -59,8 +59,9 @@ pub(in crate::http) async fn receive(
         .app()
         .recognise_webhook(&provider, &token, &proof)
         .await?;
+    let token = webhook.token_id();
     let name = || {
-        if let Some(token) = webhook.token_id() {
+        if let Some(token) = token {
             tracing::Span::current().record("webhook_token.id", display(token));
         }
     };
@@ -69,7 +70,7 @@ pub(in crate::http) async fn receive(
     if tracing::enabled!(tracing::Level::DEBUG) {
         name();
     }
-    let outcome = take(&api, &webhook, &head.headers, body).await;
+    let outcome = take(&api, webhook, &head.headers, body).await;
     if outcome.is_err() {
         name();
     }
@@ -78,22 +79,19 @@ pub(in crate::http) async fn receive(
 
 async fn take(
     api: &Api,
-    webhook: &IncomingWebhook,
+    mut webhook: IncomingWebhook,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<StatusCode, Problem> {
-    if webhook.token_id().is_none() {
-        // Or whoever sends a body slowly could tell a good token by that it is waited for.
-        skip_webhook(headers, body, WEBHOOK_PATIENCE).await;
-        return Err(api.app().refuse_webhook(webhook).into());
-    }
-    match read_webhook(headers, body, WEBHOOK_PATIENCE).await {
-        Ok(body) => {
-            api.app().accept_webhook(webhook, body).await?;
+    // Where no token is known too, or whoever sends a body slowly, or a large one, could tell a good token
+    // by how long the answer takes.
+    match read_webhook(headers, body, WEBHOOK_PATIENCE, |part| webhook.add(part)).await {
+        Ok(()) => {
+            api.app().accept_webhook(webhook).await?;
             Ok(StatusCode::ACCEPTED)
         }
         Err(fault) if webhook.is_vouched() => Err(fault),
         // What is wrong with a body is for the vendor to know.
-        Err(_) => Err(api.app().refuse_webhook(webhook).into()),
+        Err(_) => Err(api.app().refuse_webhook(&webhook).into()),
     }
 }

@@ -147,7 +147,7 @@ impl Store {
             &refused as &[Option<DateTime<Utc>>],
             silence
         )
-        .fetch_all(&self.known_bindings)
+        .fetch_all(&self.webhook_notes)
         .await?;
         Ok(left.into_iter().map(WebhookTokenId).collect())
     }

@@ -154,7 +154,9 @@ pub(super) async fn write(
                              -- An attempt of it has read, and it is to read once more.
                              SELECT k.state FROM pulls k
                              WHERE k.tenant_id = d.tenant_id AND k.id = d.pull_id
-                         ) = 'retrying'
+                         -- One that runs was put back between the look and the write, or it would
+                         -- not have been found to wait.
+                         ) IN ('running', 'retrying')
                          ELSE d.received_at <= excluded.received_at - interval '1 hour' END
                RETURNING d.id
            ),

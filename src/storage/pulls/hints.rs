@@ -64,6 +64,27 @@ impl TenantTx {
         Ok(failed.collect())
     }
 
+    /// Whether a pull of a connection that ended since the last success has inserted or deleted rows.
+    pub async fn has_changed_rows_since_success(
+        &mut self,
+        connection: ConnectionId,
+    ) -> Result<bool, StorageError> {
+        let has = sqlx::query_scalar!(
+            r#"SELECT EXISTS (
+                   SELECT FROM pulls
+                   WHERE tenant_id = $1 AND connection_id = $2 AND inserted + deleted > 0
+                     AND finished_at > coalesce(
+                         (SELECT max(finished_at) FROM pulls
+                          WHERE tenant_id = $1 AND connection_id = $2 AND state = 'succeeded'),
+                         '-infinity')) AS "has!""#,
+            self.tenant.0,
+            connection.0
+        )
+        .fetch_one(&mut *self.tx)
+        .await?;
+        Ok(has)
+    }
+
     /// What the events that asked for some pulls say together.
     pub async fn hints_of_pulls(
         &mut self,
@@ -75,7 +96,8 @@ impl TenantTx {
             "SELECT hint, hint_account, hint_since, hint_ids, received_at, heard_at
              FROM deliveries
              WHERE tenant_id = $1 AND connection_id = $2 AND pull_id = ANY($3)
-               AND received_at >= (SELECT min(hints_since) FROM pulls
+               -- Who wrote it down may go by another clock than who made the pull.
+               AND received_at >= (SELECT min(hints_since) - interval '10 minutes' FROM pulls
                                    WHERE tenant_id = $1 AND id = ANY($3))",
             self.tenant.0,
             connection.0,
@@ -108,7 +130,8 @@ impl TenantTx {
     }
 
     /// Notes that an attempt which began at `began` knew what asked for these pulls, and did not come to
-    /// its end: what it has read is not read again.
+    /// its end: what it has read is not read again. One of them that was put back into the queue meanwhile
+    /// may have been joined by what the attempt did not know; that one is left as it is.
     pub async fn note_heard(
         &mut self,
         connection: ConnectionId,
@@ -117,8 +140,13 @@ impl TenantTx {
     ) -> Result<(), StorageError> {
         let pulls: Vec<Uuid> = pulls.iter().map(|pull| pull.0).collect();
         sqlx::query!(
-            "UPDATE deliveries SET heard_at = $4
-             WHERE tenant_id = $1 AND connection_id = $2 AND pull_id = ANY ($3)
+            "WITH known AS MATERIALIZED (
+                 SELECT id FROM pulls
+                 WHERE tenant_id = $1 AND id = ANY ($3) AND state IN ('running', 'failed')
+                 ORDER BY id FOR NO KEY UPDATE
+             )
+             UPDATE deliveries SET heard_at = $4
+             WHERE tenant_id = $1 AND connection_id = $2 AND pull_id IN (SELECT id FROM known)
                AND heard_at IS NULL",
             self.tenant.0,
             connection.0,

@@ -1,6 +1,7 @@
 //! Transactions that meet: rows are locked in one order, and nothing is looked up twice.
 
 use chrono::TimeDelta;
+use matcher_discovery::{shutdown::Shutdown, worker::work};
 use serde_json::json;
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use tokio_util::sync::CancellationToken;
@@ -17,9 +18,14 @@ async fn somebody(app: &TestApp) -> PgConnection {
 
 /// Waits until somebody waits for a lock.
 async fn someone_waits(app: &TestApp) {
+    while waiting(app).await != 1 {}
+}
+
+/// How many wait for a lock.
+async fn waiting(app: &TestApp) -> i64 {
     let query = "SELECT count(*) FROM pg_stat_activity
                  WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    while app.column::<i64>(query).await != [1] {}
+    app.column(query).await.remove(0)
 }
 
 #[tokio::test]
@@ -108,4 +114,22 @@ async fn a_connection_that_is_renamed_while_its_pull_begins_is_not_taken_for_ano
     let read = access.unwrap().connection;
     assert_eq!(read.id.to_string(), id);
     assert_eq!(&*read.config_name, "other");
+}
+
+#[tokio::test]
+async fn workers_that_are_to_end_do_not_wait_for_what_they_look_after() {
+    let app = TestApp::start().await;
+    let mut other = somebody(&app).await;
+    let mut holds = other.begin().await.unwrap();
+    let calendar = "LOCK TABLE sweeps IN ACCESS EXCLUSIVE MODE";
+    holds.execute(calendar).await.unwrap();
+    let shutdown = Shutdown::new();
+    let working = Box::pin(work(app.app().clone(), shutdown.clone(), 1));
+    tokio::join!(working, async {
+        someone_waits(&app).await;
+        shutdown.announce();
+    });
+    // The database has not even noticed that nobody wants to know any more.
+    assert_eq!(waiting(&app).await, 1);
+    holds.rollback().await.unwrap();
 }

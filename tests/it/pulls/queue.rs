@@ -188,13 +188,15 @@ async fn old_pulls_that_nothing_refers_to_are_cleared_away() {
     connect(&app.client(), &["one"]).await;
     let now = app.clock.now();
     for (message, state, days, changed) in [
-        ("old", "failed", 91, "0"),
+        ("old", "failed", 95, "0"),
         ("old", "cancelled", 91, "0"),
-        ("old", "succeeded", 93, "0"),
+        ("since when it fails", "failed", 92, "0"),
+        ("fails still", "failed", 91, "0"),
+        ("old", "succeeded", 94, "0"),
         ("named by a row", "succeeded", 94, "inserted"),
         ("named by a version", "failed", 94, "updated"),
         ("named by a tombstone", "failed", 94, "deleted"),
-        ("the last success", "succeeded", 92, "0"),
+        ("the last success", "succeeded", 93, "0"),
         ("young", "failed", 89, "0"),
     ] {
         let count = |column: &str| i32::from(column == changed);
@@ -211,7 +213,7 @@ async fn old_pulls_that_nothing_refers_to_are_cleared_away() {
         );
         assert_eq!(app.execute(&add).await, 1);
     }
-    assert_eq!(app.app().prune_pulls().await.unwrap(), 3);
+    assert_eq!(app.app().prune_pulls().await.unwrap(), 4);
     let left: Vec<String> = app
         .column("SELECT coalesce(error_message, state) FROM pulls ORDER BY 1")
         .await;
@@ -222,6 +224,7 @@ async fn old_pulls_that_nothing_refers_to_are_cleared_away() {
             "named by a tombstone",
             "named by a version",
             "queued",
+            "since when it fails",
             "the last success",
             "young",
         ]

@@ -1,6 +1,7 @@
 //! What pulls are told, by webhooks and by operators.
 
 use chrono::TimeDelta;
+use matcher_discovery::domain::clock::Clock as _;
 use serde_json::json;
 
 use super::{House, last_pull};
@@ -233,4 +234,33 @@ async fn a_row_that_goes_while_the_first_pull_is_cut_short_is_not_kept() {
     }
     assert_eq!(house.work().await, 1);
     house.expect_truth("pluggy", "a first pull").await;
+}
+
+#[tokio::test]
+async fn what_joined_a_pull_that_was_put_back_meanwhile_counts_as_unheard() {
+    let house = House::build().await;
+    let reference = house.vendors.connection("pluggy", "x")["accountRef"].clone();
+    for (again, heard) in [(false, true), (true, false)] {
+        house.app.clock.advance(TimeDelta::minutes(7));
+        let key = format!("told {again}");
+        let told = json!({"event": "item/updated", "eventId": key, "itemId": reference});
+        house.deliver("pluggy", &told).await;
+        let failed = house.app.app().claim_pull().await.unwrap().unwrap();
+        let pull = failed.lease.pull;
+        let state = if again { "queued" } else { "failed" };
+        let put = format!(
+            "UPDATE pulls SET state = '{state}', lease = NULL, lease_until = NULL WHERE id = '{pull}'"
+        );
+        assert_eq!(house.app.execute(&put).await, 1);
+        // An attempt that had inherited its work ends.
+        let now = house.app.clock.now();
+        let mut tx = house.app.store().begin(failed.tenant).await.unwrap();
+        tx.note_heard(failed.connection, &[pull], now)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        let noted = format!("SELECT heard_at IS NOT NULL FROM deliveries WHERE pull_id = '{pull}'");
+        let noted: Vec<bool> = house.app.column(&noted).await;
+        assert_eq!(noted, [heard], "{state}");
+    }
 }

@@ -7,6 +7,7 @@ use matcher_discovery::{
     shutdown::Shutdown,
     storage::Intake,
 };
+use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use super::{
@@ -70,6 +71,42 @@ async fn a_pull_is_due_from_its_first_event_on_and_reads_what_the_last_one_asks_
     write(&intake, vec![told("f", -5, Hint::Source)]).await;
     let since: Vec<DateTime<Utc>> = app.column("SELECT hints_since FROM pulls").await;
     assert_eq!(since, [now - TimeDelta::seconds(5)]);
+}
+
+#[tokio::test]
+async fn a_pull_looks_as_far_back_as_what_is_moved_to_it_came_in() {
+    let app = start().await;
+    let shutdown = Shutdown::new();
+    let intake = Intake::start(&app.store(), &shutdown);
+    let now = app.clock.now();
+    // As a server of the version before does it, as either of its roles.
+    for role in ["discovery_app", "discovery_system"] {
+        let mine = connection(&app, role).await;
+        for hours in [0, 1] {
+            let told = NewDelivery {
+                received_at: now + TimeDelta::hours(hours),
+                ..delivery(&app, mine, &format!("after {hours}"))
+            };
+            write(&intake, vec![told]).await;
+            app.execute("UPDATE pulls SET state = 'failed' WHERE hints_since = created_at")
+                .await;
+        }
+        let of_mine = format!("connection_id = '{mine}'");
+        let newest =
+            format!("(SELECT id FROM pulls WHERE {of_mine} ORDER BY created_at DESC LIMIT 1)");
+        let mut other = app.connect_as(role).await;
+        let moving = format!(
+            "SET app.tenant_id = '{}'; UPDATE deliveries SET pull_id = {newest} WHERE {of_mine}",
+            app.tenant
+        );
+        sqlx::raw_sql(AssertSqlSafe(moving))
+            .execute(&mut other)
+            .await
+            .unwrap();
+        let since = format!("SELECT hints_since FROM pulls WHERE id = {newest}");
+        let since: Vec<DateTime<Utc>> = app.column(&since).await;
+        assert_eq!(since, [now], "{role}");
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! When it can't be written down: nobody is told that it was.
 
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
 use matcher_discovery::{
     domain::{
@@ -256,6 +257,42 @@ async fn no_worker_begins_a_pull_between_a_webhook_and_its_commit() {
         )
         .await;
     assert_eq!(found, ["first running", "second queued"]);
+}
+
+#[tokio::test]
+async fn an_event_that_is_told_again_while_its_attempt_ends_is_not_dropped() {
+    let app = start().await;
+    let shutdown = Shutdown::new();
+    let intake = Intake::start(&app.store(), &shutdown);
+    let mine = connection(&app, "one").await;
+    let told = || NewDelivery {
+        key_expires: true,
+        ..delivery(&app, mine, "the same")
+    };
+    intake.accept(told()).await.unwrap();
+    app.execute(
+        "UPDATE pulls SET state = 'running', lease = gen_random_uuid(), lease_until = now()",
+    )
+    .await;
+    app.clock.advance(TimeDelta::minutes(1));
+    // The attempt is just about to be given back: the webhook waits for that, and joins.
+    let mut worker = app.connect_as("discovery_system").await;
+    let mut tx = worker.begin().await.unwrap();
+    sqlx::raw_sql("UPDATE pulls SET state = 'retrying', lease = NULL, lease_until = NULL")
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    let committing = async {
+        let waiting = "pg_stat_activity
+             WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        while count(&app, waiting).await == 0 {}
+        tx.commit().await.unwrap();
+    };
+    let (accepted, ()) = futures_util::future::join(intake.accept(told()), committing).await;
+    assert_eq!(accepted, Ok(Accepted { duplicate: false }));
+    let received: Vec<DateTime<Utc>> = app.column("SELECT received_at FROM deliveries").await;
+    assert_eq!(received, [app.clock.now()]);
+    assert_eq!(count(&app, "pulls").await, 1);
 }
 
 #[tokio::test]
