@@ -327,6 +327,7 @@ impl TenantTx {
         sqlx::query!(
             "UPDATE deliveries SET heard_at = NULL
              WHERE tenant_id = $1 AND connection_id = $2 AND pull_id = $3
+               AND received_at >= (SELECT hints_since FROM pulls WHERE tenant_id = $1 AND id = $3)
                AND heard_at IS NOT NULL",
             self.tenant.0,
             connection.0,
