@@ -330,8 +330,13 @@ impl Attempt<'_> {
         let shows_something = reading.is_listed || !listed.seen.is_empty();
         if listed.is_unsettled {
             self.unsettled.store(true, Ordering::Relaxed);
-        } else if shows_something {
-            after = cursor.after(step, listed.began);
+        }
+        if shows_something {
+            after = if listed.is_unsettled {
+                cursor.after_unsettled(step, listed.began)
+            } else {
+                cursor.after(step, listed.began)
+            };
             tx.move_cursor(self.claimed.connection, account.id, &after)
                 .await?;
         }
