@@ -197,6 +197,14 @@ impl Attempt<'_> {
         self.unjudged.get_or_init(|| error);
     }
 
+    /// Notes that rows which are said to be gone can't be judged, since one without a name came that may
+    /// be any of them.
+    pub(super) fn leave_to_nameless(&self) {
+        let error = VendorError::new(self.connection.vendor, ErrorKind::Malformed);
+        self.unjudged
+            .get_or_init(|| error.with_code("row_without_id"));
+    }
+
     pub(super) async fn begin(&self) -> Result<TenantTx, Stop> {
         Ok(self.app.0.parts.store.begin(self.claimed.tenant).await?)
     }
@@ -500,7 +508,7 @@ impl Attempt<'_> {
         drift.total = total.filter(|_| !is_resumed && step.is_exhaustive());
         drift.different += as_count(listed.seen.len());
         listed.drift = Some(drift).filter(Drift::is_betrayed);
-        listed.whole &= listed.drift.is_none();
+        listed.whole &= listed.drift.is_none() || !step.is_exhaustive();
         listed.lacks_nothing = known.is_some_and(|known| known.is_within(&listed.seen));
         Ok(listed)
     }
@@ -652,7 +660,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// Notes if something is said to be gone, did not come, and the source is in no state to tell.
+    /// Notes if something is said to be gone, did not come, and nobody can tell whether it is.
     fn note_unjudged(
         &self,
         account: &StoredAccount,
@@ -661,10 +669,13 @@ impl Attempt<'_> {
         report: &SourceReport,
     ) {
         if let Step::Named { ids, .. } = step
-            && !report.state.is_usable()
             && !self.said_and_absent(account, ids, listed).is_empty()
         {
-            self.leave_unjudged(report);
+            if !report.state.is_usable() {
+                self.leave_unjudged(report);
+            } else if !listed.whole {
+                self.leave_to_nameless();
+            }
         }
     }
 
