@@ -323,7 +323,6 @@ impl Attempt<'_> {
             tx.link_replacements(
                 self.claimed.connection,
                 account.id,
-                account.id,
                 self.claimed.lease.pull,
                 self.app.0.parts.clock.now(),
             )
