@@ -87,7 +87,11 @@ impl Attempt<'_> {
             ..Progress::default()
         };
         let mut tx = self.begin().await?;
-        // First of all, so that a change that leads the connection elsewhere comes before or after it.
+        // First of all, so that a change that leads the connection elsewhere comes before or after it. One
+        // that was not to be seen when this attempt began has not called it off.
+        if !tx.share_connection_as_it_was(&self.connection).await? {
+            return Err(Stop::LedElsewhere);
+        }
         self.app
             .advance_in(&mut tx, &self.claimed, &Progress::default())
             .await?;
