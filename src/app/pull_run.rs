@@ -4,9 +4,11 @@
 //! transaction, which also proves that the pull is still ours; a worker that lost it writes nothing
 //! more.
 
+mod absent;
 mod attempt;
 mod listed;
 mod named;
+mod pages;
 mod superseded;
 
 use std::{
