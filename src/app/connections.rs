@@ -173,17 +173,24 @@ impl App {
         .await?;
         self.forget_what_was_of_another(&mut tx, &current, &change, now)
             .await?;
-        let reads_another = current.base_url != change.base_url
-            || current.account_ref != change.account_ref
-            || matches!(change.credential, CredentialChange::Rotate(_));
-        if current.base_url != change.base_url || current.account_ref != change.account_ref {
+        let leads_elsewhere =
+            current.base_url != change.base_url || current.account_ref != change.account_ref;
+        let reads_another =
+            leads_elsewhere || matches!(change.credential, CredentialChange::Rotate(_));
+        // What somebody asked for is still to be done.
+        let mut days = None;
+        if leads_elsewhere {
             // Whatever reads the old place just now must not have the last word on what is of the past.
-            tx.call_off_running(id, now).await?;
+            days = tx.call_off_running(id, now).await?;
             tx.supersede_accounts(id, now).await?;
         }
         if reads_another {
-            self.ask_for_pull(&mut tx, id, PullReason::Initial, None)
+            self.ask_for_pull(&mut tx, id, PullReason::Initial, days)
                 .await?;
+        }
+        if leads_elsewhere {
+            // Places in listings of the old place are of no use in the new one.
+            tx.forget_listings(id).await?;
         }
         tx.audit(&caller.subject, action, id.0, now).await?;
         tx.commit().await?;

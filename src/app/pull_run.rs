@@ -4,9 +4,11 @@
 //! transaction, which also proves that the pull is still ours; a worker that lost it writes nothing
 //! more.
 
+mod absent;
 mod attempt;
 mod listed;
 mod named;
+mod pages;
 mod superseded;
 
 use std::{
@@ -74,6 +76,9 @@ enum Stop {
     /// The process is about to end.
     #[error("the worker is stopping")]
     Stopping,
+    /// The connection leads elsewhere by now.
+    #[error("the connection was led elsewhere")]
+    LedElsewhere,
     /// The connection was deleted.
     #[error("the connection is gone")]
     NoConnection,
@@ -256,7 +261,7 @@ impl App {
         Some(match stop {
             Stop::LeaseLost => return None,
             Stop::NoConnection => Ending::Cancelled,
-            Stop::Stopping => Ending::Retry {
+            Stop::Stopping | Stop::LedElsewhere => Ending::Retry {
                 at: now,
                 failure: None,
                 counts: false,
@@ -335,7 +340,7 @@ impl App {
             tx.forget_listings(claimed.connection).await?;
         }
         if matches!(ending, Ending::Retry { at, .. } if *at <= now) {
-            // This process ends; another one may go on with it at once.
+            // This process ends, or the connection leads elsewhere: it may be gone on with at once.
             tx.wake_workers().await?;
         }
         // What a webhook asks for may be one account of many, so only a look at all of them counts.

@@ -169,6 +169,10 @@ pub struct Pull {
 
 /// The recent past, in which banks still change their minds.
 pub const WINDOW_DAYS: u64 = 10;
+/// How often the recent past is read.
+const DAILY: TimeDelta = TimeDelta::days(1);
+/// How often everything is read.
+const WEEKLY: TimeDelta = TimeDelta::days(7);
 /// How far a listing by intake time goes back behind the last one: the vendor's clock and ours, and
 /// rows that became visible late.
 const OVERLAP: TimeDelta = TimeDelta::minutes(30);
@@ -451,6 +455,19 @@ impl Cursor {
         }
         self
     }
+
+    /// Where it stands after `step`, which was begun at `began`, was read as often as it is and its rows
+    /// moved each time. All but the few that moved were read: the calendar asks for it again before its
+    /// time, and not each pull.
+    #[must_use]
+    pub fn after_unsettled(mut self, step: &Step, began: DateTime<Utc>) -> Self {
+        if matches!(step, Step::Full) {
+            self.watermark = self.watermark.max(Some(began));
+            self.window_at = self.window_at.max(Some(began - DAILY / 2));
+            self.full_at = self.full_at.max(Some(began - WEEKLY + DAILY));
+        }
+        self
+    }
 }
 
 /// The days in which banks still change their minds.
@@ -584,13 +601,14 @@ pub fn plan(input: &PlanInput<'_>) -> Vec<Step> {
     };
     let overlapped = watermark - OVERLAP;
     let done = |at: Option<DateTime<Utc>>| at.is_some_and(|at| at >= asked_at);
+    let looks_around = demand >= Demand::Recent;
+    // What takes long is left to the daily look, or every webhook would wait for it.
     let mut full = hints.full && !done(cursor.full_at)
         || demand == Demand::Everything && !done(cursor.full_at)
-        || is_over(cursor.full_at, TimeDelta::days(7), input);
-    let looks_around = demand >= Demand::Recent;
+        || looks_around && is_over(cursor.full_at, WEEKLY, input);
     let mut window = hints.window && !done(cursor.window_at)
         || looks_around && !done(cursor.window_at)
-        || is_over(cursor.window_at, TimeDelta::days(1), input);
+        || is_over(cursor.window_at, DAILY, input);
     let mut steps = Vec::new();
 
     let created = |read_at| hints.created_since(input.account, overlapped, read_at);

@@ -1,6 +1,6 @@
 //! Rows that a bank deleted and told again under another name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
@@ -79,14 +79,10 @@ impl Candidate {
 #[must_use]
 pub fn pair(gone: &[Candidate], come: &[Candidate]) -> Vec<(TransactionId, TransactionId)> {
     let mut pairs = one_to_one(gone, come, |one| one.bank_id.as_deref());
-    let gone: Vec<&Candidate> = gone
-        .iter()
-        .filter(|one| !pairs.iter().any(|(old, _)| old.id == one.id))
-        .collect();
-    let come: Vec<&Candidate> = come
-        .iter()
-        .filter(|one| !pairs.iter().any(|(_, new)| new.id == one.id))
-        .collect();
+    let (old, new): (HashSet<_>, HashSet<_>) =
+        pairs.iter().map(|(old, new)| (old.id, new.id)).unzip();
+    let gone = gone.iter().filter(|one| !old.contains(&one.id));
+    let come = come.iter().filter(|one| !new.contains(&one.id));
     pairs.extend(
         one_to_one(gone, come, |one| Some(&one.fingerprint))
             .into_iter()

@@ -36,6 +36,8 @@ pub struct SupersededAccount {
     pub id: AccountId,
     /// The bank's own identifier.
     pub bank_id: Option<String>,
+    /// When the connection was led elsewhere.
+    pub superseded_at: DateTime<Utc>,
     /// Whether its rows are removed.
     pub is_retired: bool,
 }
@@ -226,9 +228,9 @@ impl TenantTx {
         connection: ConnectionId,
     ) -> Result<Vec<SupersededAccount>, StorageError> {
         let rows = sqlx::query!(
-            "SELECT id, bank_id, retired_at FROM accounts
-             WHERE tenant_id = $1 AND connection_id = $2 AND superseded_at IS NOT NULL
-             ORDER BY id",
+            r#"SELECT id, bank_id, superseded_at AS "superseded_at!", retired_at FROM accounts
+               WHERE tenant_id = $1 AND connection_id = $2 AND superseded_at IS NOT NULL
+               ORDER BY id"#,
             self.tenant.0,
             connection.0
         )
@@ -237,6 +239,7 @@ impl TenantTx {
         let read = rows.into_iter().map(|row| SupersededAccount {
             id: AccountId(row.id),
             bank_id: row.bank_id,
+            superseded_at: row.superseded_at,
             is_retired: row.retired_at.is_some(),
         });
         Ok(read.collect())
@@ -260,7 +263,9 @@ impl TenantTx {
         .execute(&mut *self.tx)
         .await?;
         sqlx::query!(
-            "UPDATE cursors SET watermark = NULL, window_at = NULL, full_at = NULL
+            "UPDATE cursors SET watermark = NULL, window_at = NULL, full_at = NULL, listing = NULL,
+                    listing_mark = NULL, listing_total = NULL, listing_began_at = NULL,
+                    listing_noted_at = NULL
              WHERE tenant_id = $1 AND connection_id = $2 AND account_id = $3",
             self.tenant.0,
             connection.0,

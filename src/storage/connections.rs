@@ -297,6 +297,27 @@ impl TenantTx {
         Ok(living.is_some())
     }
 
+    /// Holds a connection against changes until this transaction is over; answers whether it lives and still
+    /// leads where it led.
+    pub async fn share_connection_as_it_was(
+        &mut self,
+        was: &AggregatorConnection,
+    ) -> Result<bool, StorageError> {
+        let held = sqlx::query_scalar!(
+            "SELECT id FROM connections
+             WHERE tenant_id = $1 AND id = $2 AND kind = 'aggregator' AND deleted_at IS NULL
+               AND host = $3 AND account_ref = $4
+             FOR SHARE",
+            self.tenant.0,
+            was.id.0,
+            was.base_url.as_str(),
+            &*was.account_ref
+        )
+        .fetch_optional(&mut *self.tx)
+        .await?;
+        Ok(held.is_some())
+    }
+
     /// A living aggregator connection, with what it takes to reach its source.
     pub async fn access_to_connection(
         &mut self,

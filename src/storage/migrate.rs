@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::{
-    Connection as _, PgConnection, PgPool,
+    Connection as _, PgConnection,
     migrate::{MigrateError, Migrator},
     postgres::{PgConnectOptions, PgPoolOptions},
 };
@@ -13,6 +13,9 @@ use super::{APP_ROLE, SYSTEM_ROLE, StorageError, Store};
 
 /// How long a connection may take to open.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The advisory lock of whoever migrates, and how often the others ask for it.
+const TURN: i64 = 0x6D61_7463_6865_7200;
+const ASK_AGAIN: Duration = Duration::from_millis(200);
 
 static MIGRATOR: Migrator = sqlx::migrate!();
 
@@ -79,7 +82,17 @@ impl Store {
     /// Applies the migrations that are missing. Safe to call from several processes at once.
     pub async fn migrate(connect: &PgConnectOptions) -> Result<MigrationState, MigrationError> {
         // A pool would only tell that its time was up, not what stood in the way.
-        open(connect).await?.close().await?;
+        let mut connection = open(connect).await?;
+        check_roles(&mut connection).await?;
+        wait_for_turn(&mut connection).await?;
+        let migrator = Migrator {
+            // A newer version may have migrated already; see `MigrationState::is_current`.
+            ignore_missing: true,
+            ..Migrator {
+                migrations: MIGRATOR.migrations.clone(),
+                ..Migrator::DEFAULT
+            }
+        };
         let pool = PgPoolOptions::new()
             .max_connections(1)
             .acquire_timeout(PATIENCE)
@@ -89,18 +102,8 @@ impl Store {
                     .options([("client_min_messages", "warning")]),
             )
             .await?;
-        check_roles(&pool).await?;
-        let migrator = Migrator {
-            // A newer version may have migrated already; see `MigrationState::is_current`.
-            ignore_missing: true,
-            ..Migrator {
-                migrations: MIGRATOR.migrations.clone(),
-                ..Migrator::DEFAULT
-            }
-        };
         migrator.run(&pool).await?;
         pool.close().await;
-        let mut connection = open(connect).await?;
         let state = state_of(&mut connection).await?;
         connection.close().await?;
         Ok(state)
@@ -162,9 +165,24 @@ pub(super) async fn state_of(connection: &mut PgConnection) -> Result<MigrationS
     })
 }
 
+/// Waits until nobody else migrates. Who waits in the database for a lock keeps a snapshot meanwhile, and an
+/// index that is built while rows are written waits for every snapshot to go: so it is asked for again and
+/// again. It is given up with the connection.
+async fn wait_for_turn(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    loop {
+        let is_ours = sqlx::query_scalar!(r#"SELECT pg_try_advisory_lock($1) AS "is_ours!""#, TURN)
+            .fetch_one(&mut *connection)
+            .await?;
+        if is_ours {
+            return Ok(());
+        }
+        tokio::time::sleep(ASK_AGAIN).await;
+    }
+}
+
 /// Finds out before the first migration whether it could make and hand out the roles, because a
 /// plain "permission denied" would not say what to do.
-async fn check_roles(pool: &PgPool) -> Result<(), MigrationError> {
+async fn check_roles(connection: &mut PgConnection) -> Result<(), MigrationError> {
     let row = sqlx::query!(
         r#"SELECT current_user::text AS "login!", rolsuper AS "superuser!", rolcreaterole AS "may_create!",
                   current_setting('server_version_num')::int AS "version!",
@@ -174,7 +192,7 @@ async fn check_roles(pool: &PgPool) -> Result<(), MigrationError> {
            FROM pg_roles WHERE rolname = current_user"#,
         &[APP_ROLE.to_owned(), SYSTEM_ROLE.to_owned()]
     )
-    .fetch_one(pool)
+    .fetch_one(connection)
     .await?;
     // Since version 16 the right to create roles no longer includes handing out those of others.
     let may_make = row.may_create && (row.present.is_empty() || row.version < 160_000);

@@ -298,22 +298,23 @@ impl TenantTx {
     }
 
     /// Ends the attempt that runs of a connection, if one does: it reads what the connection no longer
-    /// leads to, and can write no more.
+    /// leads to, and can write no more. Answers which days it was asked for.
     pub async fn call_off_running(
         &mut self,
         connection: ConnectionId,
         now: DateTime<Utc>,
-    ) -> Result<(), StorageError> {
-        sqlx::query!(
+    ) -> Result<Option<(NaiveDate, NaiveDate)>, StorageError> {
+        let running = sqlx::query!(
             "UPDATE pulls SET state = 'cancelled', lease = NULL, lease_until = NULL, finished_at = $3
-             WHERE tenant_id = $1 AND connection_id = $2 AND state = 'running'",
+             WHERE tenant_id = $1 AND connection_id = $2 AND state = 'running'
+             RETURNING window_from, window_to",
             self.tenant.0,
             connection.0,
             now
         )
-        .execute(&mut *self.tx)
+        .fetch_optional(&mut *self.tx)
         .await?;
-        Ok(())
+        Ok(running.and_then(|pull| pull.window_from.zip(pull.window_to)))
     }
 
     /// Puts a pull that failed, or was called off, back into the queue, as if it had never been
@@ -329,6 +330,8 @@ impl TenantTx {
         sqlx::query!(
             "UPDATE deliveries SET heard_at = NULL
              WHERE tenant_id = $1 AND connection_id = $2 AND pull_id = $3
+               AND received_at >= (SELECT hints_since - interval '10 minutes' FROM pulls
+                                   WHERE tenant_id = $1 AND id = $3)
                AND heard_at IS NOT NULL",
             self.tenant.0,
             connection.0,

@@ -82,3 +82,23 @@ async fn a_broken_off_migration_is_not_taken_for_done() {
     let error = Store::migrate(&database.options()).await.unwrap_err();
     assert!(matches!(error, MigrationError::Migrate(_)), "{error}");
 }
+
+#[tokio::test]
+async fn what_was_deleted_before_there_were_removals_is_removed_too() {
+    let database = empty().await;
+    Store::migrate(&database.options()).await.unwrap();
+    database
+        .execute(
+            "DROP FUNCTION ask_for_removal() CASCADE;
+             DELETE FROM _sqlx_migrations WHERE version = 46;
+             INSERT INTO connections (tenant_id, id, kind, type, config_name, host, account_ref,
+                 version, created_at, updated_at, deleted_at)
+             VALUES (gen_random_uuid(), gen_random_uuid(), 'aggregator', 'belvo', 'x', 'x', 'x',
+                 1, now(), now(), now())",
+        )
+        .await;
+    // By the owner of the tables, whom row level security binds.
+    Store::migrate(&database.options()).await.unwrap();
+    let asked: Vec<i64> = database.column("SELECT count(*) FROM removals").await;
+    assert_eq!(asked, [1]);
+}

@@ -1,43 +1,25 @@
-//! One attempt at a pull: account by account, listing by listing, page by page.
+//! One attempt at a pull: account by account, listing by listing.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    sync::{
-        OnceLock,
-        atomic::{AtomicBool, Ordering},
-    },
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicBool, Ordering},
 };
 
-use chrono::{DateTime, Days, Utc};
+use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    Stop,
-    listed::{Drift, Listed},
-};
+use super::Stop;
 use crate::{
     app::{App, connection_tests::Findings},
     domain::{
         connection::AggregatorConnection,
-        ids::{AccountId, PullId},
+        ids::PullId,
         pull::{self, Cursor, Hints, NamedPlace, PlanInput, Progress, Step, Unfinished},
         source::{SourceReport, SourceState},
-        transaction::{Converted, Quarantined},
     },
-    storage::{Absence, ClaimedPull, Gone, Known, PageWrite, StoredAccount, TenantTx},
-    telemetry,
-    vendors::{
-        Access, AccountToRead, Aggregator, Disposition, ErrorKind, PageMark, Read, TransactionPage,
-        VendorError, Verification,
-    },
+    storage::{ClaimedPull, StoredAccount, TenantTx},
+    vendors::{Access, Aggregator, ErrorKind, VendorError, Verification},
 };
-
-/// How often a listing whose place was lost is begun anew.
-const RESTARTS: u32 = 2;
-/// How many pages in which nothing changed are told of at once.
-const TOLD_AT_ONCE: u64 = 20;
-/// How far back every vendor keeps what it has.
-const KEPT_DAYS: u64 = 350;
 
 /// An attempt at a pull.
 pub(super) struct Attempt<'a> {
@@ -87,7 +69,11 @@ impl Attempt<'_> {
             ..Progress::default()
         };
         let mut tx = self.begin().await?;
-        // First of all, so that a change that leads the connection elsewhere comes before or after it.
+        // First of all, so that a change that leads the connection elsewhere comes before or after it. One
+        // that was not to be seen when this attempt began has not called it off.
+        if !tx.share_connection_as_it_was(&self.connection).await? {
+            return Err(Stop::LedElsewhere);
+        }
         self.app
             .advance_in(&mut tx, &self.claimed, &Progress::default())
             .await?;
@@ -197,6 +183,14 @@ impl Attempt<'_> {
         self.unjudged.get_or_init(|| error);
     }
 
+    /// Notes that rows which are said to be gone can't be judged, since one without a name came that may
+    /// be any of them.
+    pub(super) fn leave_to_nameless(&self) {
+        let error = VendorError::new(self.connection.vendor, ErrorKind::Malformed);
+        self.unjudged
+            .get_or_init(|| error.with_code("row_without_id"));
+    }
+
     pub(super) async fn begin(&self) -> Result<TenantTx, Stop> {
         Ok(self.app.0.parts.store.begin(self.claimed.tenant).await?)
     }
@@ -230,7 +224,7 @@ impl Attempt<'_> {
         }
     }
 
-    fn error(&self, kind: ErrorKind, code: &str) -> Stop {
+    pub(super) fn error(&self, kind: ErrorKind, code: &str) -> Stop {
         VendorError::new(self.connection.vendor, kind)
             .with_code(code)
             .into()
@@ -316,7 +310,6 @@ impl Attempt<'_> {
                 .link_replacements(
                     self.claimed.connection,
                     account.id,
-                    account.id,
                     self.claimed.lease.pull,
                     self.app.0.parts.clock.now(),
                 )
@@ -335,8 +328,13 @@ impl Attempt<'_> {
         let shows_something = reading.is_listed || !listed.seen.is_empty();
         if listed.is_unsettled {
             self.unsettled.store(true, Ordering::Relaxed);
-        } else if shows_something {
-            after = cursor.after(step, listed.began);
+        }
+        if shows_something {
+            after = if listed.is_unsettled {
+                cursor.after_unsettled(step, listed.began)
+            } else {
+                cursor.after(step, listed.began)
+            };
             tx.move_cursor(self.claimed.connection, account.id, &after)
                 .await?;
         }
@@ -353,378 +351,6 @@ impl Attempt<'_> {
         }
         tx.commit().await?;
         Ok(after)
-    }
-
-    /// Reads one listing to its end; begins it anew when its place is lost on the way, or when its rows moved
-    /// meanwhile, since one may have moved to a page that was read.
-    async fn read_listing(
-        &self,
-        account: &StoredAccount,
-        step: &Step,
-        mut unfinished: Option<Unfinished>,
-    ) -> Result<Listed, Stop> {
-        let mut restarts = 0;
-        let mut earlier: Option<Listed> = None;
-        loop {
-            let mut listed = match self.read_pages(account, step, unfinished.take()).await {
-                Err(Stop::Vendor(error))
-                    if error.disposition() == Disposition::Restart && restarts < RESTARTS =>
-                {
-                    restarts += 1;
-                    continue;
-                }
-                other => other?,
-            };
-            let before = earlier.as_ref().and_then(|one| one.drift.as_ref());
-            let has_moved = listed.drift.is_some_and(|drift| !drift.is_a_habit(before));
-            if let Some(earlier) = earlier.take() {
-                listed.go_on_from(&earlier);
-            }
-            if has_moved && restarts < RESTARTS {
-                restarts += 1;
-                earlier = Some(listed);
-                continue;
-            }
-            listed.is_unsettled = has_moved;
-            return Ok(listed);
-        }
-    }
-
-    /// Reads the pages of one listing, from where it was left or from the first.
-    ///
-    /// The place is noted with each page that is written and wherever the vendor wants to be left
-    /// alone, so that an attempt that ends early does not read again what it has read.
-    async fn read_pages(
-        &self,
-        account: &StoredAccount,
-        step: &Step,
-        unfinished: Option<Unfinished>,
-    ) -> Result<Listed, Stop> {
-        let read = read_of(step);
-        let asked = AccountToRead {
-            vendor_id: &account.vendor_id,
-            account_type: account.account_type,
-        };
-        // A listing of everything, or of much, looks up what is known once and not page by page.
-        let mut known = if step.is_exhaustive() {
-            let mut tx = self.begin().await?;
-            Some(tx.known_of_account(account.id).await?)
-        } else {
-            None
-        };
-        let mut listed = Listed {
-            seen: HashSet::new(),
-            changed: 0,
-            inserted: 0,
-            whole: unfinished.is_none(),
-            drift: None,
-            is_unsettled: false,
-            began: unfinished.as_ref().map_or(self.began, |one| one.began),
-            lacks_nothing: false,
-            untold: Progress::default(),
-        };
-        let (mark, mut total) = match unfinished {
-            Some(one) => (Some(PageMark(one.mark)), one.total),
-            None => (None, None),
-        };
-        let mut resumes = !listed.whole;
-        let is_resumed = resumes;
-        let mut drift = Drift::default();
-        let fetch = async |mark: Option<PageMark>| -> Result<TransactionPage, Stop> {
-            if self.stopping.is_cancelled() {
-                return Err(Stop::Stopping);
-            }
-            Ok(self
-                .aggregator
-                .transactions(&self.access, asked, &read, mark.as_ref())
-                .await?)
-        };
-        let mut page = fetch(mark).await?;
-        loop {
-            listed.note_quarantined(&page.converted.quarantined);
-            let nameless = page.converted.quarantined.iter();
-            let nameless = nameless.filter(|row| row.vendor_id.is_none()).count();
-            drift.came += as_count(page.converted.rows.len() + page.converted.quarantined.len());
-            drift.different += as_count(nameless);
-            let moved = total.is_some_and(|before| Some(before) != page.total);
-            if moved && resumes {
-                // Much may have happened since; rows that moved to pages that were read would be lost.
-                return Err(self.error(ErrorKind::BadCursor, "listing_moved"));
-            }
-            resumes = false;
-            drift.moved |= moved;
-            total = page.total.or(total);
-            let Some(mark) = page.next.clone() else {
-                self.write_page(
-                    account.id,
-                    &page.converted,
-                    known.as_mut(),
-                    None,
-                    &mut listed,
-                )
-                .await?;
-                break;
-            };
-            let place = step.is_exhaustive().then(|| Unfinished {
-                step: step.clone(),
-                mark: mark.0.clone(),
-                total,
-                began: listed.began,
-                noted_at: self.app.0.parts.clock.now(),
-            });
-            // The next page is fetched while this one is written. Both come to their ends: what was
-            // read is kept, whatever becomes of the next one.
-            let (written, next) = tokio::join!(
-                self.write_page(
-                    account.id,
-                    &page.converted,
-                    known.as_mut(),
-                    place.as_ref(),
-                    &mut listed
-                ),
-                fetch(Some(mark))
-            );
-            let written = written?;
-            page = match next {
-                Ok(next) => next,
-                Err(ending) => {
-                    // Pages that were known already were not written, and neither was the place.
-                    if let Some(place) = place.filter(|_| !written && !ending.loses_place()) {
-                        let untold = std::mem::take(&mut listed.untold);
-                        self.note_place(account.id, &place, &untold).await?;
-                    }
-                    return Err(ending);
-                }
-            };
-        }
-        drift.total = total.filter(|_| !is_resumed && step.is_exhaustive());
-        drift.different += as_count(listed.seen.len());
-        listed.drift = Some(drift).filter(Drift::is_betrayed);
-        listed.whole &= listed.drift.is_none();
-        listed.lacks_nothing = known.is_some_and(|known| known.is_within(&listed.seen));
-        Ok(listed)
-    }
-
-    /// One page, one transaction; none if every row is stored already just as it is. Answers whether
-    /// there was one, and with it the place was noted.
-    async fn write_page(
-        &self,
-        account: AccountId,
-        converted: &Converted,
-        known: Option<&mut Known>,
-        place: Option<&Unfinished>,
-        listed: &mut Listed,
-    ) -> Result<bool, Stop> {
-        let rows = &converted.rows;
-        let unreadable: Vec<&str> = converted
-            .quarantined
-            .iter()
-            .filter_map(|row| row.vendor_id.as_deref())
-            .collect();
-        listed.untold.pages += 1;
-        listed.untold.seen += as_count(rows.len());
-        listed.untold.quarantined += as_count(converted.quarantined.len());
-        listed
-            .seen
-            .extend(rows.iter().map(|row| row.vendor_id.clone()));
-        self.tell_of_odd_rows(&converted.quarantined, converted.contradictions);
-        if unreadable.is_empty()
-            && listed.untold.pages < TOLD_AT_ONCE
-            && known.as_ref().is_some_and(|known| known.holds(rows))
-        {
-            listed.untold.unchanged += as_count(rows.len());
-            return Ok(false);
-        }
-        let _turn = self.app.0.page_writes.acquire().await;
-        let mut tx = self.begin().await?;
-        let page = PageWrite {
-            connection: self.claimed.connection,
-            account,
-            pull: self.claimed.lease.pull,
-            rows,
-            now: self.app.0.parts.clock.now(),
-            random: &*self.app.0.parts.random,
-        };
-        let applied = match known {
-            Some(known) => tx.apply_page_knowing(&page, known).await?,
-            None => tx.apply_page(&page).await?,
-        };
-        if !unreadable.is_empty() {
-            tx.note_present(self.claimed.connection, &unreadable)
-                .await?;
-        }
-        let mut progress = std::mem::take(&mut listed.untold);
-        progress.inserted += applied.inserted;
-        progress.updated += applied.updated + applied.revived;
-        progress.unchanged += applied.unchanged;
-        self.app
-            .advance_in(&mut tx, &self.claimed, &progress)
-            .await?;
-        if let Some(place) = place {
-            tx.note_listing(self.claimed.connection, account, place)
-                .await?;
-        }
-        tx.commit().await?;
-        listed.inserted += applied.inserted;
-        listed.changed += applied.inserted + applied.updated + applied.revived;
-        Ok(true)
-    }
-
-    /// Tells why rows could not be read: by how many for which reason, and nothing of them.
-    pub(super) fn tell_of_odd_rows(&self, quarantined: &[Quarantined], contradictions: u32) {
-        let vendor = self.connection.vendor.as_str();
-        let mut reasons: BTreeMap<&'static str, u64> = BTreeMap::new();
-        for row in quarantined {
-            *reasons.entry(row.reason).or_default() += 1;
-        }
-        for (reason, rows) in &reasons {
-            telemetry::record_odd_rows(vendor, reason, *rows);
-        }
-        if contradictions > 0 {
-            let reason = "has a sign that contradicts its direction";
-            telemetry::record_odd_rows(vendor, reason, contradictions.into());
-        }
-        if !reasons.is_empty() {
-            tracing::warn!(
-                tenant.id = %self.claimed.tenant,
-                connection.id = %self.claimed.connection,
-                vendor,
-                ?reasons,
-                "rows of a page could not be read"
-            );
-        }
-    }
-
-    /// Notes where a listing was left, and tells of the pages before, which are not read again.
-    async fn note_place(
-        &self,
-        account: AccountId,
-        place: &Unfinished,
-        untold: &Progress,
-    ) -> Result<(), Stop> {
-        let mut tx = self.begin().await?;
-        self.app.advance_in(&mut tx, &self.claimed, untold).await?;
-        tx.note_listing(self.claimed.connection, account, place)
-            .await?;
-        tx.commit().await?;
-        Ok(())
-    }
-
-    /// Whether there is anything that did not come although it might have.
-    async fn lacks_rows(
-        &self,
-        account: &StoredAccount,
-        step: &Step,
-        listed: &Listed,
-    ) -> Result<bool, Stop> {
-        if let Step::Named { ids, .. } = step {
-            return Ok(!self.said_and_absent(account, ids, listed).is_empty());
-        }
-        let Some(absence) = self.absence(account, step, listed) else {
-            return Ok(false);
-        };
-        let mut tx = self.begin().await?;
-        Ok(tx.lacks_rows(&absence).await?)
-    }
-
-    /// What is said to be gone and did not come by its name is gone; what is missing from a complete
-    /// listing is gone if it was missing from the one before, too.
-    async fn settle_absence(
-        &self,
-        tx: &mut TenantTx,
-        account: &StoredAccount,
-        step: &Step,
-        listed: &Listed,
-    ) -> Result<u64, Stop> {
-        if let Step::Named { ids, .. } = step {
-            let gone = Gone {
-                connection: self.claimed.connection,
-                account: account.id,
-                vendor_ids: &self.said_and_absent(account, ids, listed),
-                pull: self.claimed.lease.pull,
-                now: self.app.0.parts.clock.now(),
-            };
-            return Ok(tx.tombstone(&gone).await?);
-        }
-        match self.absence(account, step, listed) {
-            Some(absence) => Ok(tx.note_absent(&absence).await?.deleted),
-            None => Ok(0),
-        }
-    }
-
-    /// Notes if something is said to be gone, did not come, and the source is in no state to tell.
-    fn note_unjudged(
-        &self,
-        account: &StoredAccount,
-        step: &Step,
-        listed: &Listed,
-        report: &SourceReport,
-    ) {
-        if let Step::Named { ids, .. } = step
-            && !report.state.is_usable()
-            && !self.said_and_absent(account, ids, listed).is_empty()
-        {
-            self.leave_unjudged(report);
-        }
-    }
-
-    /// A row that changed may be slow to come; only one that is said to be gone is.
-    fn said_and_absent(
-        &self,
-        account: &StoredAccount,
-        ids: &[String],
-        listed: &Listed,
-    ) -> Vec<String> {
-        let said = self.hints.deleted_in(&account.vendor_id);
-        ids.iter()
-            .filter(|id| said.contains(*id) && !listed.seen.contains(*id))
-            .cloned()
-            .collect()
-    }
-
-    /// What a listing says of rows that it does not hold, if it says anything.
-    fn absence<'a>(
-        &self,
-        account: &StoredAccount,
-        step: &Step,
-        listed: &'a Listed,
-    ) -> Option<Absence<'a>> {
-        // An empty listing is more likely a fault than the end of every row.
-        if listed.seen.is_empty() || listed.lacks_nothing {
-            return None;
-        }
-        // Where the vendor begins to forget, absence proves nothing either.
-        let today = self.began.date_naive();
-        let oldest = today - Days::new(KEPT_DAYS);
-        let window = match step {
-            Step::CreatedSince(_) | Step::Named { .. } => return None,
-            // A vendor cuts days by a clock of its own, so at the edges absence proves nothing.
-            Step::Window { from, to } => (
-                (*from).max(oldest).checked_add_days(Days::new(1))?,
-                to.checked_sub_days(Days::new(1))?,
-            ),
-            Step::Full => (oldest, today.checked_add_days(Days::new(KEPT_DAYS))?),
-        };
-        Some(Absence {
-            connection: self.claimed.connection,
-            account: account.id,
-            window: Some(window),
-            seen: &listed.seen,
-            pull: self.claimed.lease.pull,
-            now: self.app.0.parts.clock.now(),
-        })
-    }
-}
-
-fn read_of(step: &Step) -> Read {
-    match step {
-        Step::CreatedSince(since) => Read::CreatedSince(*since),
-        Step::Named { ids, .. } => Read::Ids(ids.clone()),
-        Step::Window { from, to } => Read::Window {
-            from: *from,
-            to: *to,
-        },
-        Step::Full => Read::Full,
     }
 }
 

@@ -98,7 +98,8 @@ impl Attempt<'_> {
             .cloned()
             .collect();
         // One without a name may be any of them.
-        if unreadable.len() < quarantined.len() {
+        if !gone.is_empty() && unreadable.len() < quarantined.len() {
+            self.leave_to_nameless();
             gone.clear();
         }
         if !gone.is_empty() {
@@ -186,7 +187,7 @@ impl Attempt<'_> {
         };
         progress.deleted += deleted;
         if deleted + inserted > 0 {
-            tx.link_replacements(connection, account.id, account.id, pull, now)
+            tx.link_replacements(connection, account.id, pull, now)
                 .await?;
         }
         Ok(())

@@ -1,13 +1,19 @@
 //! Accounts of what a connection read before it was led to another item or link.
 
+use chrono::TimeDelta;
+
 use super::{Stop, attempt::Attempt};
 use crate::{
     domain::{account::Account, ids::AccountId, pull::Progress},
     storage::{StoredAccount, SupersededAccount},
 };
 
-/// How many rows are removed in one transaction.
+/// How many rows are removed, or linked, in one transaction.
 const AT_ONCE: i64 = 500;
+const LINKED_AT_ONCE: usize = 500;
+/// How long the new place may take to load something. One that is current and has nothing by then has
+/// nothing.
+const LOADED_WITHIN: TimeDelta = TimeDelta::days(7);
 
 impl Attempt<'_> {
     /// Removes the rows of accounts that the connection no longer leads to, now that every account that it
@@ -27,15 +33,16 @@ impl Attempt<'_> {
         }
         for old in left {
             let successor = successor(old, superseded, listed, read);
-            if self.is_there(successor, listed).await? {
-                self.retire_one(old.id, successor).await?;
+            let is_loaded = !listed.is_empty() && self.began - old.superseded_at > LOADED_WITHIN;
+            if is_loaded || self.is_there(successor, listed).await? {
+                self.retire_one(old, successor).await?;
             }
         }
         Ok(())
     }
 
     /// Whether anything came of the account that took the place, or of any if it is not known which one
-    /// did. Nothing at all is more likely a vendor that has not loaded it yet.
+    /// did. Nothing at all is, for a while, more likely a vendor that has not loaded it yet.
     async fn is_there(
         &self,
         successor: Option<AccountId>,
@@ -51,40 +58,63 @@ impl Attempt<'_> {
         Ok(false)
     }
 
-    async fn retire_one(&self, old: AccountId, successor: Option<AccountId>) -> Result<(), Stop> {
-        let pull = self.claimed.lease.pull;
+    async fn retire_one(
+        &self,
+        old: &SupersededAccount,
+        successor: Option<AccountId>,
+    ) -> Result<(), Stop> {
+        let (connection, pull) = (self.claimed.connection, self.claimed.lease.pull);
+        let now = || self.app.0.parts.clock.now();
+        let mut place = None;
         loop {
-            let now = self.app.0.parts.clock.now();
             let mut tx = self.begin().await?;
-            let deleted = tx
-                .tombstone_some_of_account(old, AT_ONCE, pull, now)
+            let (deleted, next) = tx
+                .tombstone_some_of_account(old.id, place, AT_ONCE, pull, now())
                 .await?;
-            let mut progress = Progress {
+            let progress = Progress {
                 deleted,
                 ..Progress::default()
             };
-            if deleted == 0 {
-                if let Some(successor) = successor {
-                    let connection = self.claimed.connection;
-                    let linked = tx
-                        .link_replacements(connection, old, successor, pull, now)
-                        .await?;
-                    progress.updated = linked;
-                }
-                tx.retire_account(self.claimed.connection, old, now).await?;
-            }
             self.app
                 .advance_in(&mut tx, &self.claimed, &progress)
                 .await?;
             tx.commit().await?;
-            if deleted == 0 {
+            if next.is_none() {
                 break;
             }
+            place = next;
         }
+        if let Some(successor) = successor {
+            let mut tx = self.begin().await?;
+            let left_at = Some(old.superseded_at);
+            let pairs = tx
+                .replacements(connection, old.id, successor, left_at, now())
+                .await?;
+            drop(tx);
+            for some in pairs.chunks(LINKED_AT_ONCE) {
+                let mut tx = self.begin().await?;
+                // Their versions name this pull.
+                let progress = Progress {
+                    updated: tx.link(some, pull, now()).await?,
+                    ..Progress::default()
+                };
+                self.app
+                    .advance_in(&mut tx, &self.claimed, &progress)
+                    .await?;
+                tx.commit().await?;
+            }
+        }
+        // Last of all: an attempt that ends before does the rest again.
+        let mut tx = self.begin().await?;
+        self.app
+            .advance_in(&mut tx, &self.claimed, &Progress::default())
+            .await?;
+        tx.retire_account(connection, old.id, now()).await?;
+        tx.commit().await?;
         tracing::info!(
             tenant.id = %self.claimed.tenant,
             connection.id = %self.claimed.connection,
-            account.id = %old,
+            account.id = %old.id,
             successor.id = successor.map(tracing::field::display),
             "the rows of an account that the connection no longer leads to were removed"
         );

@@ -162,8 +162,38 @@ fn the_calendar_asks_for_windows_daily_and_for_everything_weekly() {
         full_at: Some(at("2026-02-22T12:00:00Z")),
         ..day_old
     };
-    assert_eq!(plan(&input(&none, week_old)), [Step::Full]);
+    // A webhook does not wait for everything.
+    assert_ne!(plan(&input(&none, week_old)), [Step::Full]);
+    let looking = PlanInput {
+        demand: Demand::Recent,
+        asked_at: DateTime::UNIX_EPOCH,
+        ..input(&none, week_old)
+    };
+    assert_eq!(plan(&looking), [Step::Full]);
     assert_eq!(plan(&input(&none, fresh())), []);
+}
+
+#[test]
+fn an_account_whose_rows_move_each_time_is_read_whole_about_daily_and_not_by_each_pull() {
+    let none = Hints::default();
+    let began = at("2026-03-01T12:00:00Z");
+    let cursor = Cursor::default().after_unsettled(&Step::Full, began);
+    let reads_all = |demand, later| {
+        let steps = plan(&PlanInput {
+            demand,
+            asked_at: DateTime::UNIX_EPOCH,
+            now: began + later,
+            ..input(&none, cursor)
+        });
+        steps.contains(&Step::Full)
+    };
+    assert!(!reads_all(Demand::Recent, TimeDelta::hours(1)));
+    assert!(!reads_all(Demand::Named, TimeDelta::hours(1)));
+    assert!(!reads_all(Demand::Named, TimeDelta::days(2)));
+    assert!(reads_all(Demand::Recent, TimeDelta::days(1)));
+    // One that was read since is read in its time.
+    let read = fresh().after_unsettled(&Step::Full, at("2026-03-01T11:30:00Z"));
+    assert_eq!(read.full_at, fresh().full_at);
 }
 
 #[test]

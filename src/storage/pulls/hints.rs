@@ -147,6 +147,8 @@ impl TenantTx {
              )
              UPDATE deliveries SET heard_at = $4
              WHERE tenant_id = $1 AND connection_id = $2 AND pull_id IN (SELECT id FROM known)
+               AND received_at >= (SELECT min(hints_since) - interval '10 minutes' FROM pulls
+                                   WHERE tenant_id = $1 AND id = ANY ($3))
                AND heard_at IS NULL",
             self.tenant.0,
             connection.0,

@@ -143,25 +143,35 @@ impl TenantTx {
         })
     }
 
-    /// Deletes some of the living rows of an account that the connection has no more; answers how many.
+    /// Deletes some of the living rows of an account that the connection has no more, those behind `after`;
+    /// answers how many, and the last of them if there may be more.
     pub async fn tombstone_some_of_account(
         &mut self,
         account: AccountId,
+        after: Option<(NaiveDate, Uuid)>,
         most: i64,
         pull: PullId,
         now: DateTime<Utc>,
-    ) -> Result<u64, StorageError> {
-        let ids = sqlx::query_scalar!(
-            "SELECT id FROM transactions
+    ) -> Result<(u64, Option<(NaiveDate, Uuid)>), StorageError> {
+        let (day, id) = after.unzip();
+        let rows = sqlx::query!(
+            "SELECT civil_date, id FROM transactions
              WHERE tenant_id = $1 AND account_id = $2 AND deleted_at IS NULL
-             ORDER BY civil_date, id LIMIT $3 FOR UPDATE",
+               AND (civil_date, id) > (coalesce($3::date, '-infinity'), $4)
+             ORDER BY civil_date, id LIMIT $5 FOR UPDATE",
             self.tenant.0,
             account.0,
+            day,
+            id.unwrap_or_default(),
             most
         )
         .fetch_all(&mut *self.tx)
         .await?;
-        self.delete_rows(&ids, Some(pull), now).await
+        let ids: Vec<Uuid> = rows.iter().map(|row| row.id).collect();
+        let deleted = self.delete_rows(&ids, Some(pull), now).await?;
+        let is_full = i64::try_from(rows.len()).is_ok_and(|read| read >= most);
+        let last = rows.last().filter(|_| is_full);
+        Ok((deleted, last.map(|row| (row.civil_date, row.id))))
     }
 
     /// Deletes living rows; without a pull they stay as the last one left them.
@@ -217,21 +227,37 @@ impl TenantTx {
         Ok(done.rows_affected())
     }
 
-    /// Links rows that an account got to rows that it, or the one whose place it took, lost within the
-    /// last day, where they are the same movement told anew; answers how many.
+    /// Links rows that an account got to rows that it lost within the last day, where they are the same
+    /// movement told anew; answers how many.
     pub async fn link_replacements(
+        &mut self,
+        connection: ConnectionId,
+        account: AccountId,
+        pull: PullId,
+        now: DateTime<Utc>,
+    ) -> Result<u64, StorageError> {
+        let pairs = self
+            .replacements(connection, account, account, None, now)
+            .await?;
+        self.link(&pairs, pull, now).await
+    }
+
+    /// Which rows that an account got replace which of those that it, or the one whose place it took, lost
+    /// within the last day: the old one first. What was of the past since `left_at` went then, whenever it was
+    /// deleted.
+    pub async fn replacements(
         &mut self,
         connection: ConnectionId,
         from: AccountId,
         to: AccountId,
-        pull: PullId,
+        left_at: Option<DateTime<Utc>>,
         now: DateTime<Utc>,
-    ) -> Result<u64, StorageError> {
+    ) -> Result<Vec<(TransactionId, TransactionId)>, StorageError> {
         let gone = sqlx::query_as!(
             Row,
             r#"SELECT t.id, t.civil_date, t.amount::text AS "amount!", t.currency, t.description,
                       t.details -> 'references' ->> 'bankId' AS bank_id,
-                      coalesce(t.missing_since, t.deleted_at) AS "at!",
+                      least(coalesce(t.missing_since, t.deleted_at), $5::timestamptz) AS "at!",
                       coalesce(v.pull_id, t.pull_id) AS "first_pull!"
                FROM transactions t
                LEFT JOIN transaction_versions v
@@ -243,12 +269,13 @@ impl TenantTx {
             self.tenant.0,
             connection.0,
             from.0,
-            now - REMEMBERED
+            now - REMEMBERED,
+            left_at
         )
         .fetch_all(&mut *self.tx)
         .await?;
         let Some(earliest) = gone.iter().map(|row| row.at).min() else {
-            return Ok(0);
+            return Ok(Vec::new());
         };
         let come = sqlx::query_as!(
             Row,
@@ -267,13 +294,21 @@ impl TenantTx {
         )
         .fetch_all(&mut *self.tx)
         .await?;
-        let (old, new): (Vec<Uuid>, Vec<Uuid>) = pair(&candidates(gone)?, &candidates(come)?)
-            .into_iter()
-            .map(|(old, new)| (old.0, new.0))
-            .unzip();
-        if new.is_empty() {
+        Ok(pair(&candidates(gone)?, &candidates(come)?))
+    }
+
+    /// Notes that rows replace others, the old one of each pair first; answers how many.
+    pub async fn link(
+        &mut self,
+        pairs: &[(TransactionId, TransactionId)],
+        pull: PullId,
+        now: DateTime<Utc>,
+    ) -> Result<u64, StorageError> {
+        if pairs.is_empty() {
             return Ok(0);
         }
+        let (old, new): (Vec<Uuid>, Vec<Uuid>) =
+            pairs.iter().map(|(old, new)| (old.0, new.0)).unzip();
         let done = sqlx::query!(
             "UPDATE transactions t
              SET replaces_id = link.old, updated_at = $4, pull_id = $5, version = t.version + 1,

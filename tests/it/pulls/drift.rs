@@ -66,6 +66,18 @@ async fn a_listing_whose_rows_move_each_time_is_left_to_the_next_look() {
     let others = read_whole(&house).await;
     assert!(others > 0, "the other accounts are read all the same");
     assert_eq!(missing(&house).await, 0);
+    // The next look is the calendar's: no webhook waits for it.
+    let seen = u64::try_from(house.vendors.calls_after(0).await.len()).unwrap();
+    house.app.clock.advance(TimeDelta::minutes(7));
+    for event in house.happens("belvo", "edit-amount", &json!({})).await {
+        house.deliver("belvo", &event).await;
+    }
+    assert_eq!(house.work().await, 1);
+    let calls = format!("{:?}", house.vendors.calls_after(seen).await);
+    assert!(calls.contains("transactions"), "{calls}");
+    assert_eq!(read_whole(&house).await, others, "{calls}");
+    let read_anew = "SELECT count(*) FROM cursors WHERE watermark IS NULL";
+    assert_eq!(house.app.column::<i64>(read_anew).await, [0]);
     house.sweep().await;
     assert_eq!(read_whole(&house).await, others + 1);
     house.app.clock.advance(TimeDelta::days(7));

@@ -1,12 +1,15 @@
 //! Transactions that meet: rows are locked in one order, and nothing is looked up twice.
 
 use chrono::TimeDelta;
-use matcher_discovery::{shutdown::Shutdown, worker::work};
+use matcher_discovery::{domain::clock::Clock as _, shutdown::Shutdown, worker::work};
 use serde_json::json;
 use sqlx::{Connection as _, Executor as _, PgConnection};
 use tokio_util::sync::CancellationToken;
 
-use super::{House, create};
+use super::{
+    House, create, last_pull,
+    relinked::{expect_truth_of, relink},
+};
 use crate::support::TestApp;
 
 /// Somebody else with a hand on the database.
@@ -49,6 +52,41 @@ async fn a_pull_that_meets_the_deletion_of_its_connection_holds_nothing_that_thi
     });
     let states: Vec<String> = app.column("SELECT state FROM pulls").await;
     assert_eq!(states, ["succeeded"]);
+}
+
+#[tokio::test]
+async fn a_pull_that_began_while_its_connection_was_being_led_elsewhere_begins_again() {
+    let house = House::build().await;
+    house.app.clock.advance(TimeDelta::hours(1));
+    let pulls = format!("{}/pulls", house.path("belvo"));
+    house.client.post(&pulls, &json!({})).await.expect(202);
+    let (reference, _) = relink(&house, "belvo").await;
+    // As a change that saw nothing run.
+    let mut other = somebody(&house.app).await;
+    let mut change = other.begin().await.unwrap();
+    let id = house.path("belvo").rsplit('/').next().unwrap();
+    let now = house.app.clock.now();
+    for statement in [
+        format!("UPDATE connections SET account_ref = '{reference}' WHERE id = '{id}'"),
+        format!("UPDATE accounts SET superseded_at = '{now}' WHERE connection_id = '{id}'"),
+    ] {
+        let statement = sqlx::raw_sql(sqlx::AssertSqlSafe(statement));
+        change.execute(statement).await.unwrap();
+    }
+    let running = house.app.app().claim_pull().await.unwrap().unwrap();
+    let never = CancellationToken::new();
+    let mut attempt = Box::pin(house.app.app().run_pull(running, &never));
+    tokio::select! {
+        () = &mut attempt => panic!("it came to its end before the change"),
+        () = someone_waits(&house.app) => {}
+    }
+    change.commit().await.unwrap();
+    attempt.await;
+    let pull = last_pull(&house.client, house.path("belvo")).await;
+    assert_eq!(pull["state"], "retrying", "{pull:#}");
+    assert_eq!(pull["attempts"], 0, "{pull:#}");
+    assert_eq!(house.work().await, 1);
+    expect_truth_of(&house, "belvo", &reference).await;
 }
 
 #[tokio::test]

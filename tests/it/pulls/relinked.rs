@@ -5,11 +5,15 @@ use matcher_discovery::domain::clock::Clock as _;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::{House, create, last_pull, living};
+use super::{
+    House,
+    continued::{allow, attempt, long_listings},
+    create, last_pull, living,
+};
 use crate::api::transaction_changes::{held_by_feed, settled};
 
 /// The user connects the bank once more; answers the new item or link, and the events told of it.
-async fn relink(house: &House, vendor: &str) -> (String, Vec<Value>) {
+pub(super) async fn relink(house: &House, vendor: &str) -> (String, Vec<Value>) {
     let params = match vendor {
         "pluggy" => json!({}),
         // The old one is there for a while, so that it could still be read.
@@ -48,7 +52,7 @@ async fn accounts(house: &House, vendor: &str) -> Vec<String> {
     names
 }
 
-async fn expect_truth_of(house: &House, vendor: &str, reference: &str) {
+pub(super) async fn expect_truth_of(house: &House, vendor: &str, reference: &str) {
     let clock = house.app.clock.clone();
     let mut truth = house.vendors.read_all_of(vendor, reference, clock).await;
     truth.sort_unstable();
@@ -166,6 +170,90 @@ async fn a_new_link_that_is_not_loaded_yet_takes_no_rows_away() {
 }
 
 #[tokio::test]
+async fn a_new_link_that_has_nothing_for_a_week_has_nothing() {
+    let house = House::build().await;
+    let before = house.ours("belvo").await;
+    let (reference, _) = relink(&house, "belvo").await;
+    lead(&house, "belvo", &reference).await;
+    let nothing = json!({"count": 0, "next": null, "previous": null, "results": []});
+    let fault = json!({"kind": "answer", "status": 200, "body": nothing});
+    let rule = json!({"vendor": "belvo", "path": "/api/transactions", "fault": fault});
+    house.vendors.fault(&rule).await;
+    for days in [0, 4] {
+        house.app.clock.advance(TimeDelta::days(days));
+        house.sweep().await;
+        assert_eq!(house.ours("belvo").await, before);
+    }
+    house.sweep().await;
+    assert_eq!(house.ours("belvo").await, [""; 0]);
+    assert_eq!(accounts(&house, "belvo").await.len(), 2);
+}
+
+#[tokio::test]
+async fn rows_that_came_long_before_the_old_ones_went_replace_them_too() {
+    let house = House::build().await;
+    let before = house.ours("belvo").await;
+    house.app.clock.advance(TimeDelta::minutes(7));
+    let (reference, _) = relink(&house, "belvo").await;
+    lead(&house, "belvo", &reference).await;
+    let path = listing("belvo");
+    let fault = json!({"kind": "unavailable"});
+    let rule = json!({"vendor": "belvo", "path": path, "after": 1, "fault": fault});
+    house.vendors.fault(&rule).await;
+    assert_eq!(house.work().await, 1);
+    assert!(house.ours("belvo").await.len() > before.len());
+    house.vendors.no_faults().await;
+    house.app.clock.advance(TimeDelta::days(3));
+    assert_eq!(house.work().await, 1);
+    expect_truth_of(&house, "belvo", &reference).await;
+    assert_eq!(linked(&house).await, before.len());
+}
+
+#[tokio::test]
+async fn many_rows_of_an_old_link_are_replaced_some_at_a_time() {
+    let house = House::build().await;
+    let many = json!({"count": 1100, "days": 100});
+    house.vendors.add_rows("belvo", &many).await;
+    house.sweep().await;
+    let before = house.ours("belvo").await;
+    let (reference, _) = relink(&house, "belvo").await;
+    lead(&house, "belvo", &reference).await;
+    assert_eq!(house.work().await, 1);
+    let pull = last_pull(&house.client, house.path("belvo")).await;
+    assert_eq!(pull["progress"]["deleted"], before.len(), "{pull:#}");
+    expect_truth_of(&house, "belvo", &reference).await;
+    assert!(linked(&house).await > 500);
+}
+
+#[tokio::test]
+async fn days_that_were_asked_for_are_still_asked_for_when_the_connection_is_led_elsewhere() {
+    let house = House::build().await;
+    house.app.clock.advance(TimeDelta::hours(1));
+    let pulls = format!("{}/pulls", house.path("belvo"));
+    let days = json!({"from": "2025-06-01", "to": "2025-06-30"});
+    house.client.post(&pulls, &days).await.expect(202);
+    house.app.app().claim_pull().await.unwrap().unwrap();
+    let (reference, _) = relink(&house, "belvo").await;
+    lead(&house, "belvo", &reference).await;
+    let pull = last_pull(&house.client, house.path("belvo")).await;
+    assert_eq!(pull["state"], "queued", "{pull:#}");
+    assert_eq!(pull["from"], days["from"], "{pull:#}");
+    assert_eq!(pull["to"], days["to"], "{pull:#}");
+}
+
+#[tokio::test]
+async fn a_place_in_a_listing_is_of_no_use_where_the_connection_is_led() {
+    let house = long_listings("belvo").await;
+    allow(&house, "belvo", 2).await;
+    assert_eq!(attempt(&house, "belvo").await["state"], "retrying");
+    let noted = "SELECT listing FROM cursors WHERE listing IS NOT NULL";
+    assert_eq!(house.app.column::<String>(noted).await, ["full"]);
+    let (reference, _) = relink(&house, "belvo").await;
+    lead(&house, "belvo", &reference).await;
+    assert_eq!(house.app.column::<String>(noted).await, [""; 0]);
+}
+
+#[tokio::test]
 async fn a_pull_that_runs_while_its_connection_is_led_elsewhere_writes_no_more() {
     let house = House::build().await;
     house.app.clock.advance(TimeDelta::hours(1));
@@ -204,6 +292,24 @@ async fn the_rows_of_a_deleted_connection_are_removed_some_at_a_time() {
     assert_eq!(house.work().await, 1);
     let ours = living(&house.app).await - i64::try_from(others.len()).unwrap();
     assert_eq!(ours, house.vendors.rows("pluggy").await);
+}
+
+#[tokio::test]
+async fn rows_are_removed_whoever_deletes_their_connection() {
+    let house = House::build().await;
+    // As a server does that knows nothing of removals.
+    let mut other = house.app.connect_as("discovery_app").await;
+    let deletion = format!(
+        "BEGIN; SELECT set_config('app.tenant_id', '{}', true);
+         UPDATE connections SET deleted_at = now(), credential = NULL WHERE type = 'pluggy';
+         COMMIT",
+        house.app.tenant
+    );
+    let deletion = sqlx::raw_sql(sqlx::AssertSqlSafe(deletion));
+    deletion.execute(&mut other).await.unwrap();
+    house.app.app().remove_rows_of_deleted().await.unwrap();
+    assert_eq!(house.ours("pluggy").await, [""; 0]);
+    assert!(!house.ours("belvo").await.is_empty());
 }
 
 #[tokio::test]

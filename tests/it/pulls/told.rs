@@ -264,3 +264,52 @@ async fn what_joined_a_pull_that_was_put_back_meanwhile_counts_as_unheard() {
         assert_eq!(noted, [heard], "{state}");
     }
 }
+
+#[tokio::test]
+async fn a_row_that_is_said_to_be_gone_is_judged_by_an_answer_whose_rows_have_names() {
+    for (vendor, path, nameless) in [
+        (
+            "pluggy",
+            "/v2/transactions",
+            json!({"results": [{"id": null}], "next": null}),
+        ),
+        ("belvo", "/api/transactions/", json!({"id": null})),
+    ] {
+        let house = House::build().await;
+        house.app.clock.advance(TimeDelta::minutes(7));
+        let before = house.ours(vendor).await;
+        for event in house.happens(vendor, "delete-row", &json!({})).await {
+            house.deliver(vendor, &event).await;
+        }
+        let fault = json!({"kind": "answer", "status": 200, "body": nameless});
+        let rule = json!({"vendor": vendor, "path": path, "fault": fault});
+        house.vendors.fault(&rule).await;
+        assert_eq!(house.work().await, 1);
+        let pull = last_pull(&house.client, house.path(vendor)).await;
+        assert_eq!(pull["state"], "retrying", "{vendor}: {pull:#}");
+        assert_eq!(pull["error"]["class"], "malformed_answer", "{pull:#}");
+        assert_eq!(house.ours(vendor).await, before, "{vendor}");
+
+        house.vendors.no_faults().await;
+        house.app.clock.advance(TimeDelta::hours(2));
+        assert_eq!(house.work().await, 1);
+        house.expect_truth(vendor, "an answer with names").await;
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_is_said_to_be_gone_is_even_if_another_one_comes_twice() {
+    let house = House::build().await;
+    house.app.clock.advance(TimeDelta::minutes(7));
+    for event in house.happens("pluggy", "delete-row", &json!({})).await {
+        house.deliver("pluggy", &event).await;
+    }
+    let another = json!({"id": "another"});
+    let twice = json!({"results": [another, another], "next": null});
+    let fault = json!({"kind": "answer", "status": 200, "body": twice});
+    let rule = json!({"vendor": "pluggy", "path": "/v2/transactions", "fault": fault});
+    house.vendors.fault(&rule).await;
+    assert_eq!(house.work().await, 1);
+    house.vendors.no_faults().await;
+    house.expect_truth("pluggy", "a row that came twice").await;
+}
