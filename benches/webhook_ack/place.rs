@@ -121,8 +121,8 @@ impl Place {
         Ok(server)
     }
 
-    /// Makes the connections and a token for each, as operators do, and some deliveries.
-    pub(crate) async fn fill(&mut self, server: &Server) -> Result<Arc<Posts>, Failure> {
+    /// Makes the connections and a token for each, as operators do.
+    pub(crate) async fn fill(&self, server: &Server) -> Result<Arc<Posts>, Failure> {
         let mut posts = Vec::new();
         let mut line = Line::open(server.address).await?;
         for _ in 0..TENANTS {
@@ -138,9 +138,16 @@ impl Place {
                 posts.push(connect(&mut line, &token, number).await?);
             }
         }
+        Ok(Posts::new(posts))
+    }
+
+    /// Makes the inbox what it was at first, whatever was written into it since, and leaves nothing of
+    /// that to be done while it is measured.
+    pub(crate) async fn settle(&mut self) -> Result<(), Failure> {
         // As old as can be, so that no measurement has to do with them but by their being there.
         let fill = format!(
-            "INSERT INTO deliveries (tenant_id, id, connection_id, token_id, event, event_key,
+            "TRUNCATE deliveries;
+             INSERT INTO deliveries (tenant_id, id, connection_id, token_id, event, event_key,
                  key_expires, body, outcome, hint, received_at)
              SELECT c.tenant_id, gen_random_uuid(), c.id, gen_random_uuid(), 'transactions/created',
                     gen_random_uuid()::text, false, convert_to(repeat('x', {BODY}), 'UTF8'),
@@ -149,12 +156,6 @@ impl Place {
         );
         execute(&mut self.admin, fill).await?;
         execute(&mut self.admin, "VACUUM ANALYZE".to_owned()).await?;
-        Ok(Posts::new(posts))
-    }
-
-    /// Leaves nothing of what came before to be done while it is measured.
-    pub(crate) async fn settle(&mut self) -> Result<(), Failure> {
-        execute(&mut self.admin, "VACUUM pulls".to_owned()).await?;
         execute(&mut self.admin, "CHECKPOINT".to_owned()).await
     }
 
