@@ -116,6 +116,9 @@ impl Known {
 }
 
 /// One way to insert rows; what stands around it is part of the text.
+///
+/// The arrays are unnested where values are chosen and not where rows come from: there each would be
+/// put aside as a whole first, which takes a tenth of what an insert costs. They are equally long.
 macro_rules! insert {
     ($before:tt, $after:tt, $tenant:expr, $page:expr, $columns:expr) => {
         sqlx::query!(
@@ -128,11 +131,12 @@ macro_rules! insert {
                           n.id, n.vendor_id, n.date, n.civil_date, n.direction, n.status,
                           n.amount::numeric, n.currency, n.in_account::numeric, n.description,
                           n.details::jsonb, n.hash
-                   FROM unnest($6::uuid[], $7::text[], $8::timestamptz[], $9::date[], $10::text[],
-                               $11::text[], $12::text[], $13::text[], $14::text[], $15::text[],
-                               $16::text[], $17::bytea[])
-                        AS n (id, vendor_id, date, civil_date, direction, status, amount, currency,
-                              in_account, description, details, hash) "
+                   FROM (SELECT unnest($6::uuid[]) AS id, unnest($7::text[]) AS vendor_id,
+                                unnest($8::timestamptz[]) AS date, unnest($9::date[]) AS civil_date,
+                                unnest($10::text[]) AS direction, unnest($11::text[]) AS status,
+                                unnest($12::text[]) AS amount, unnest($13::text[]) AS currency,
+                                unnest($14::text[]) AS in_account, unnest($15::text[]) AS description,
+                                unnest($16::text[]) AS details, unnest($17::bytea[]) AS hash) AS n "
                 + $after,
             $tenant.0,
             $page.connection.0,
