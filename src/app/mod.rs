@@ -61,10 +61,11 @@ use crate::{
     vendors::Aggregator,
 };
 
-/// How many pages of pulls are written at once. More writers than the database has cores only wait
-/// for each other; it is taken to have about as many as this machine.
+/// How many pages of pulls are written at once. One more than the database has cores, since there is
+/// always one that waits for the log or for its next statement; those beyond only wait for each other.
+/// The database is taken to have about as many as this machine.
 fn page_writes() -> usize {
-    std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2))
+    std::thread::available_parallelism().map_or(3, |cores| cores.get().max(2) + 1)
 }
 
 /// What the use cases work with.
