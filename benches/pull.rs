@@ -97,6 +97,7 @@ async fn measure_all(server: &Server) -> Result<(), Failure> {
     ))?;
 
     let mut connections = Vec::new();
+    bench.database.make_log_files().await?;
     let before = bench.begin().await?;
     for number in 0..CONNECTIONS {
         connections.push(bench.create(number).await?);

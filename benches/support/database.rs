@@ -23,6 +23,7 @@ use super::{Failure, figures::millis, machine, server::Server};
 const SETTINGS: &[(&str, &str)] = &[
     ("shared_buffers", "1GB"),
     ("max_wal_size", "8GB"),
+    ("min_wal_size", "4GB"),
     ("checkpoint_timeout", "30min"),
 ];
 
@@ -107,6 +108,17 @@ impl Database {
     {
         let question = sqlx::query_scalar(AssertSqlSafe(question.to_owned()));
         Ok(question.fetch_one(&mut self.connection).await?)
+    }
+
+    /// Writes as much of a log as a benchmark will, so that its files are there to be written again, as
+    /// they are wherever a database has been at work; whoever is measured first would have to make them.
+    pub(crate) async fn make_log_files(&mut self) -> Result<(), Failure> {
+        self.run(
+            "SELECT pg_logical_emit_message(false, '', repeat('-', 1024 * 1024))
+             FROM generate_series(1, 3 * 1024);
+             CHECKPOINT",
+        )
+        .await
     }
 
     /// Where the write-ahead log ends now.
