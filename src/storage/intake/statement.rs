@@ -64,13 +64,15 @@ pub(super) async fn write(
     let rows = Columns::of(deliveries);
     let written = sqlx::query_scalar!(
         r#"WITH told AS MATERIALIZED (
-               SELECT *
-               FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[],
-                           $7::boolean[], $8::bytea[], $9::text[], $10::text[], $11::text[],
-                           $12::timestamptz[], $13::text[], $14::uuid[], $15::timestamptz[])
-                   AS t (tenant_id, id, connection_id, token_id, event, event_key,
-                         key_expires, body, outcome, hint, hint_account,
-                         hint_since, hint_ids, pull_id, received_at)
+               -- Unnested here and not in FROM, where each array would be put aside as a whole first.
+               SELECT unnest($1::uuid[]) AS tenant_id, unnest($2::uuid[]) AS id,
+                      unnest($3::uuid[]) AS connection_id, unnest($4::uuid[]) AS token_id,
+                      unnest($5::text[]) AS event, unnest($6::text[]) AS event_key,
+                      unnest($7::boolean[]) AS key_expires, unnest($8::bytea[]) AS body,
+                      unnest($9::text[]) AS outcome, unnest($10::text[]) AS hint,
+                      unnest($11::text[]) AS hint_account, unnest($12::timestamptz[]) AS hint_since,
+                      unnest($13::text[]) AS hint_ids, unnest($14::uuid[]) AS pull_id,
+                      unnest($15::timestamptz[]) AS received_at
            ),
            waiting AS MATERIALIZED (
                SELECT p.* FROM (
