@@ -11,9 +11,10 @@ use matcher_discovery::{
     },
     storage::{AccountMerge, PageStart, TransactionFilter},
 };
+use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
-use super::{Ledger, account, noon};
+use super::{Ledger, account, noon, rows};
 use crate::support::TestApp;
 
 type Place = (NaiveDate, Uuid);
@@ -280,4 +281,37 @@ async fn an_export_of_many_accounts_reads_each_entry_once_and_many_at_a_time() {
     assert!(searches < rows / 8, "{searches} searches");
     // The deleted ones, which are an eighth, and nothing else besides.
     assert!(entries < rows * 6 / 5, "{entries} entries of {rows}");
+}
+
+/// The accounts of a page may be read one after the other.
+#[tokio::test]
+async fn a_page_of_a_connection_is_of_one_moment() {
+    let app = TestApp::start().await;
+    let ledger = Ledger::open(&app).await;
+    ledger.apply(1, &rows(&["1"])).await;
+    let path = format!(
+        "/v1/discovery/aggregator-connections/{}/transactions",
+        ledger.connection
+    );
+    let client = app.client();
+    // The connection is read, the rows wait, and meanwhile there is another one.
+    let mut writer = PgConnection::connect(&app.database_url()).await.unwrap();
+    let mut tx = writer.begin().await.unwrap();
+    sqlx::raw_sql("LOCK TABLE transactions IN ACCESS EXCLUSIVE MODE")
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    let writing = async {
+        let waiting = "SELECT count(*) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
+             WHERE c.relname = 'transactions' AND NOT l.granted";
+        while app.column::<i64>(waiting).await == [0] {}
+        sqlx::raw_sql("UPDATE transactions SET description = 'Loja'")
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+    };
+    let (answer, ()) = futures_util::future::join(client.get(&path), writing).await;
+    let told = answer.expect(200);
+    assert_eq!(told["items"][0]["description"], "Padaria 1", "{told:#}");
 }
