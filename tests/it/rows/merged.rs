@@ -11,7 +11,7 @@ use matcher_discovery::{
     },
     storage::{AccountMerge, PageStart, TransactionFilter},
 };
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use uuid::Uuid;
 
 use super::{Ledger, account, noon, rows};
@@ -305,10 +305,14 @@ async fn a_page_of_a_connection_is_of_one_moment() {
         let waiting = "SELECT count(*) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
              WHERE c.relname = 'transactions' AND NOT l.granted";
         while app.column::<i64>(waiting).await == [0] {}
-        sqlx::raw_sql("UPDATE transactions SET description = 'Loja'")
-            .execute(&mut *tx)
-            .await
-            .unwrap();
+        // The owner of the table is bound by its policy, too.
+        let update = AssertSqlSafe(format!(
+            "SET LOCAL ROLE discovery_app; SET LOCAL app.tenant_id = '{}';
+             UPDATE transactions SET description = 'Loja'",
+            app.tenant
+        ));
+        let written = sqlx::raw_sql(update).execute(&mut *tx).await.unwrap();
+        assert_eq!(written.rows_affected(), 1);
         tx.commit().await.unwrap();
     };
     let (answer, ()) = futures_util::future::join(client.get(&path), writing).await;
