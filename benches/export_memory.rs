@@ -32,7 +32,10 @@ use support::{
 
 /// Of one connection, whose rows are merged out of those of each account.
 const ACCOUNTS: u32 = 500;
+/// Of each account, unless the command line says how many.
 const ROWS: u32 = 2_000;
+/// Whose rows are read; the command line may choose.
+const LISTS: [&str; 2] = ["tenant", "connection"];
 /// The memory that an answer may add, in kilobytes.
 const TARGET: u64 = 64 * 1024;
 const OF_TENANT: &str = "/v1/discovery/transactions";
@@ -57,20 +60,28 @@ fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), Failure> {
+    let words = std::env::args()
+        .skip(1)
+        .filter(|word| !word.starts_with('-'));
+    let (chosen, told): (Vec<String>, Vec<String>) =
+        words.partition(|word| LISTS.contains(&word.as_str()));
+    let rows = told.first().map_or(Ok(ROWS), |word| word.parse())?;
+    let is_chosen = |list: &&str| chosen.is_empty() || chosen.iter().any(|word| word == list);
+    let lists: Vec<&str> = LISTS.into_iter().filter(is_chosen).collect();
     let directory = tempfile::tempdir()?;
     let server = database::start(directory.path(), &[]).await?;
-    let outcome = measure_all(&server).await;
+    let outcome = measure_all(&server, rows, &lists).await;
     server.stop().await?;
     outcome
 }
 
-async fn measure_all(server: &Server) -> Result<(), Failure> {
+async fn measure_all(server: &Server, rows: u32, lists: &[&str]) -> Result<(), Failure> {
     let mut database = Database::open(server).await?;
     let filling = Filling {
         tenant: &server.ready.tenant,
         connections: 1,
         accounts: ACCOUNTS,
-        rows: ROWS,
+        rows,
         webhooks: 0,
     };
     fill(&mut database, &[filling]).await?;
@@ -88,7 +99,7 @@ async fn measure_all(server: &Server) -> Result<(), Failure> {
     pages.run(16, warm_up).await?;
 
     say(&format!(
-        "{}\n\n{:<28} {:>10} {:>8} {:>8} {:>10} {:>12} {:>10} {:>8} {:>7}",
+        "{}\n\n{:<32} {:>10} {:>8} {:>8} {:>10} {:>12} {:>10} {:>8} {:>7}",
         database::headline(server).await?,
         "what",
         "rows",
@@ -101,13 +112,18 @@ async fn measure_all(server: &Server) -> Result<(), Failure> {
         "others"
     ))?;
     let mut most = 0;
-    for (whose, path) in [("tenant", OF_TENANT), ("connection", &of_connection)] {
+    for whose in lists {
+        let path = match *whose {
+            "tenant" => OF_TENANT,
+            _ => &of_connection,
+        };
         for (what, media_type) in [
             ("list of lines", "application/x-ndjson"),
             ("table", "text/csv"),
         ] {
             let step = list(server, path, media_type)?;
-            let added = measure(server, &format!("{whose}'s, as a {what}"), &step).await?;
+            let what = format!("{whose}'s, as a {what}");
+            let added = measure(server, &what, &step, (ACCOUNTS * rows) as usize).await?;
             most = most.max(added);
         }
     }
@@ -127,7 +143,7 @@ fn list(server: &Server, path: &str, accept: &str) -> Result<Step, Failure> {
 }
 
 /// Reads all rows in one answer; answers how much memory that added.
-async fn measure(server: &Server, what: &str, step: &Step) -> Result<u64, Failure> {
+async fn measure(server: &Server, what: &str, step: &Step, rows: usize) -> Result<u64, Failure> {
     let id = server.id().ok_or("the server has ended")?;
     let mut line = Line::open(server.api).await?;
     let held = memory::held(id)?;
@@ -143,7 +159,6 @@ async fn measure(server: &Server, what: &str, step: &Step) -> Result<u64, Failur
         .zip(cpu)
         .map(|(after, before)| after.since(before));
     let added = memory::peak(id)?.saturating_sub(held);
-    let rows = (ACCOUNTS * ROWS) as usize;
     if lines < rows {
         return Err(format!("{lines} lines came, and not {rows}").into());
     }
@@ -154,7 +169,7 @@ async fn measure(server: &Server, what: &str, step: &Step) -> Result<u64, Failur
         )
     };
     say(&format!(
-        "{what:<28} {rows:>10} {:>8} {:>8} {:>10} {:>12} {:>10} {:>8} {:>7}",
+        "{what:<32} {rows:>10} {:>8} {:>8} {:>10} {:>12} {:>10} {:>8} {:>7}",
         hundredths(elapsed.as_millis() / 10),
         rows as u128 * 1_000_000 / elapsed.as_micros().max(1),
         each(cpu.map(|cpu| cpu.server)),

@@ -33,10 +33,14 @@ impl App {
         start: &PageStart<(NaiveDate, Uuid)>,
         limit: u16,
     ) -> Result<Page<TransactionRecord>, AppError> {
-        let mut tx = self.0.parts.store.begin(caller.tenant).await?;
+        let store = &self.0.parts.store;
         let Some(connection) = connection else {
+            let mut tx = store.begin(caller.tenant).await?;
             return Ok(tx.list_transactions(filter, start, limit).await?);
         };
+        // The accounts may be read one after the other: what is written between would be on the page of
+        // some and not of others.
+        let mut tx = store.begin_snapshot(caller.tenant).await?;
         let accounts = Self::accounts_to_list(&mut tx, connection, filter).await?;
         let filter = TransactionFilter {
             accounts: Some(accounts),
@@ -62,7 +66,8 @@ impl App {
             (Some(connection), None) => {
                 let mut tx = self.0.parts.store.begin(caller.tenant).await?;
                 let accounts = Self::accounts_to_list(&mut tx, connection, filter).await?;
-                (tx, AccountMerge::new(&accounts))
+                let merge = AccountMerge::new(&accounts, filter, &PageStart::First);
+                (tx, merge)
             }
             (_, place) => {
                 let start = match place {
@@ -77,7 +82,7 @@ impl App {
                 return Ok((page.items, next));
             }
         };
-        let rows = tx.next_of_accounts(&mut merge, filter, limit).await?;
+        let rows = tx.next_of_accounts(&mut merge, limit).await?;
         let more = rows.len() == usize::from(limit);
         Ok((rows, more.then_some(ExportPlace::Merge(merge))))
     }

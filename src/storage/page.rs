@@ -33,13 +33,24 @@ impl<T> Page<T> {
     /// Makes a page of the rows that were asked for from `start`, in the order they were read:
     /// backwards from a [`PageStart::Before`].
     pub(super) fn of<R, K>(
-        mut rows: Vec<R>,
+        rows: Vec<R>,
         limit: u16,
         start: &PageStart<K>,
     ) -> Result<Self, StorageError>
     where
         T: TryFrom<R, Error = StorageError>,
     {
+        let page = Page::arranged(rows, limit, start);
+        let items = page.items.into_iter().map(T::try_from);
+        Ok(Self {
+            items: items.collect::<Result<_, _>>()?,
+            more_after: page.more_after,
+            more_before: page.more_before,
+        })
+    }
+
+    /// The same of rows that are what the page holds.
+    pub(super) fn arranged<K>(mut rows: Vec<T>, limit: u16, start: &PageStart<K>) -> Self {
         let more = rows.len() > usize::from(limit);
         rows.truncate(limit.into());
         let (more_after, more_before) = match start {
@@ -50,13 +61,10 @@ impl<T> Page<T> {
                 (true, more)
             }
         };
-        Ok(Self {
-            items: rows
-                .into_iter()
-                .map(T::try_from)
-                .collect::<Result<_, _>>()?,
+        Self {
+            items: rows,
             more_after,
             more_before,
-        })
+        }
     }
 }

@@ -114,10 +114,10 @@ async fn the_last_of_many_transactions_are_read_like_the_first() {
     let tenant = format!("'{}'", app.tenant);
     let no_filter = "NULL, NULL, NULL, NULL, 201";
     let last_id = format!("'{}'", uuid::Uuid::max());
-    let accounts: Vec<String> = (0..10)
-        .map(|number| uuid::Uuid::from_u128(number).to_string())
-        .collect();
-    let accounts = format!("'{{{}}}'", accounts.join(","));
+    let accounts = ten_accounts();
+    let [no_days, early, late] = ["NULL", "2025-01-02", "2025-12-30"].map(|day| ten_times(&day));
+    let [first_ids, last_ids] = [uuid::Uuid::nil(), uuid::Uuid::max()].map(|id| ten_times(&id));
+    let rows = ten_times(&201);
     let newest: Vec<String> = app
         .column("SELECT max(changed_xid::text) FROM transactions")
         .await;
@@ -128,22 +128,56 @@ async fn the_last_of_many_transactions_are_read_like_the_first() {
     let near_the_end = format!("'{}'", near_the_end[0]);
     let nil = format!("'{}'", uuid::Uuid::nil());
 
-    let tenants = sent_query("$2::uuid[] IS NULL\n                   AND (t.civil_date, t.id) < ");
-    let merged =
-        sent_query("t.account_id = account.id\n                   AND (t.civil_date, t.id) < ");
+    let tenants = sent_query("AND (civil_date, id) < ");
+    let newest_first = sent_query("AND (t.civil_date, t.id) < ");
+    let oldest_first = sent_query("AND (t.civil_date, t.id) > ");
     let changes = sent_query("(changed_xid, id) > ");
     for (query, index, first, last) in [
         (
             &tenants,
             "transactions_of_tenant_idx",
-            vec![&*tenant, "NULL", "NULL", &*last_id, no_filter],
-            vec![&*tenant, "NULL", "'2025-01-01'", &*last_id, no_filter],
+            vec![&*tenant, "NULL", &*last_id, no_filter],
+            vec![&*tenant, "'2025-01-02'", &*last_id, no_filter],
         ),
         (
-            &merged,
+            &newest_first,
             "transactions_of_account_idx",
-            vec![&*tenant, &*accounts, "NULL", &*last_id, no_filter],
-            vec![&*tenant, &*accounts, "'2025-01-01'", &*last_id, no_filter],
+            vec![
+                &*tenant,
+                &*accounts,
+                &*no_days,
+                &*last_ids,
+                &*rows,
+                "NULL, NULL, NULL",
+            ],
+            vec![
+                &*tenant,
+                &*accounts,
+                &*early,
+                &*last_ids,
+                &*rows,
+                "NULL, NULL, NULL",
+            ],
+        ),
+        (
+            &oldest_first,
+            "transactions_of_account_idx",
+            vec![
+                &*tenant,
+                &*accounts,
+                &*no_days,
+                &*first_ids,
+                &*rows,
+                "NULL, NULL, NULL",
+            ],
+            vec![
+                &*tenant,
+                &*accounts,
+                &*late,
+                &*first_ids,
+                &*rows,
+                "NULL, NULL, NULL",
+            ],
         ),
         (
             &changes,
@@ -164,7 +198,7 @@ async fn the_last_of_many_transactions_are_read_like_the_first() {
     }
 }
 
-/// Pending rows are found however many posted ones there are: of a tenant, of accounts, for an export.
+/// Pending rows are found however many posted ones there are: of a tenant, and of accounts.
 #[tokio::test]
 async fn pending_rows_are_read_without_the_others() {
     let app = TestApp::start().await;
@@ -176,52 +210,67 @@ async fn pending_rows_are_read_without_the_others() {
     app.execute("VACUUM ANALYZE transactions").await;
     let tenant = format!("'{}'", app.tenant);
     let last_id = format!("'{}'", uuid::Uuid::max());
-    let accounts: Vec<String> = (0..10)
-        .map(|number| uuid::Uuid::from_u128(number).to_string())
-        .collect();
-    let accounts = format!("'{{{}}}'", accounts.join(","));
-    let days = format!("'{{{}}}'", ["NULL"; 10].join(","));
-    let ids = format!("'{{{}}}'", [&*uuid::Uuid::max().to_string(); 10].join(","));
+    let accounts = ten_accounts();
+    let (days, rows) = (ten_times(&"NULL"), ten_times(&201));
+    let [first_ids, last_ids] = [uuid::Uuid::nil(), uuid::Uuid::max()].map(|id| ten_times(&id));
 
-    let start = |from: &str, compare: &str| {
-        sent_query(&format!(
-            "{from}\n                   AND (t.civil_date, t.id) {compare} "
-        ))
-    };
     for direction in ["NULL", "'debit'", "'credit'"] {
-        let filter = format!("NULL, NULL, 'pending', {direction}, 201");
+        let of_tenant = format!("NULL, NULL, 'pending', {direction}, 201");
+        let of_accounts = format!("NULL, 'pending', {direction}");
         for (query, arguments, index) in [
             (
-                start("$2::uuid[] IS NULL", "<"),
-                vec![&*tenant, "NULL", "NULL", &*last_id, &*filter],
+                "AND (civil_date, id) < ",
+                vec![&*tenant, "NULL", &*last_id, &*of_tenant],
                 "transactions_pending_of_tenant_idx",
             ),
             (
-                start("$2::uuid[] IS NULL", ">"),
-                vec![&*tenant, "NULL", "'2025-01-01'", &*last_id, &*filter],
+                "WHERE tenant_id = $1\n                 AND (civil_date, id) > ",
+                vec![&*tenant, "'2025-01-01'", &*last_id, &*of_tenant],
                 "transactions_pending_of_tenant_idx",
             ),
             (
-                start("t.account_id = account.id", "<"),
-                vec![&*tenant, &*accounts, "NULL", &*last_id, &*filter],
+                "AND (t.civil_date, t.id) < ",
+                vec![
+                    &*tenant,
+                    &*accounts,
+                    &*days,
+                    &*last_ids,
+                    &*rows,
+                    &*of_accounts,
+                ],
                 "transactions_pending_of_account_idx",
             ),
             (
-                start("t.account_id = account.id", ">"),
-                vec![&*tenant, &*accounts, "'2025-01-01'", &*last_id, &*filter],
-                "transactions_pending_of_account_idx",
-            ),
-            (
-                sent_query("AS account (id, day, row_id, number)"),
-                vec![&*tenant, &*accounts, &*days, &*ids, &*filter],
+                "AND (t.civil_date, t.id) > ",
+                vec![
+                    &*tenant,
+                    &*accounts,
+                    &*days,
+                    &*first_ids,
+                    &*rows,
+                    &*of_accounts,
+                ],
                 "transactions_pending_of_account_idx",
             ),
         ] {
-            let plan = plan(&app, &query, &arguments).await;
+            let plan = plan(&app, &sent_query(query), &arguments).await;
             assert!(plan.contains(&format!("using {index} on")), "{plan}");
             assert!(pages(&plan) <= 100, "{plan}");
         }
     }
+}
+
+/// The ten that the rows are of, as an array.
+fn ten_accounts() -> String {
+    let ids: Vec<String> = (0..10)
+        .map(|number| uuid::Uuid::from_u128(number).to_string())
+        .collect();
+    format!("'{{{}}}'", ids.join(","))
+}
+
+/// The same for each of them.
+fn ten_times(value: &impl ToString) -> String {
+    format!("'{{{}}}'", vec![value.to_string(); 10].join(","))
 }
 
 /// How many pages the whole of a plan touched.

@@ -2,6 +2,7 @@
 
 mod cost;
 mod gone;
+mod merged;
 
 use std::collections::HashSet;
 

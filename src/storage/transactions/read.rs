@@ -12,6 +12,7 @@ use super::{
         page::{Page, PageStart, rows_to_ask},
     },
     details::Details,
+    merge::AccountMerge,
 };
 use crate::domain::{
     ids::{AccountId, ConnectionId, PullId, TransactionId},
@@ -150,40 +151,26 @@ struct Snapshot {
     deleted_at: Option<DateTime<Utc>>,
 }
 
-/// One list query. What it is over, its order and its direction are part of the text, so that each
-/// reads just the index made for it. The rows of several accounts are merged out of the first ones of
-/// each.
+/// One query for the tenant's list. Its order and its direction are part of the text, so that each reads
+/// just the index made for it.
 macro_rules! list_query {
-    (tenant, $($rest:tt)+) => {
-        list_query!(@ "(SELECT * FROM transactions t WHERE t.tenant_id = $1 AND $2::uuid[] IS NULL",
-            $($rest)+)
-    };
-    (accounts, $($rest:tt)+) => {
-        list_query!(@ "unnest($2::uuid[]) AS account (id) CROSS JOIN LATERAL (
-              SELECT * FROM transactions t WHERE t.tenant_id = $1 AND t.account_id = account.id",
-            $($rest)+)
-    };
-    (@ $from:tt, $tx:expr, $compare:tt, $edge:tt, $direction:tt, $($argument:expr),+) => {
+    ($tx:expr, $compare:tt, $edge:tt, $direction:tt, $($argument:expr),+) => {
         sqlx::query_as!(
             Row,
-            r#"SELECT t.id AS "id!", t.connection_id AS "connection_id!",
-                      t.account_id AS "account_id!", t.vendor_id AS "vendor_id!", t.date AS "date!",
-                      t.civil_date AS "civil_date!", t.description AS "description!",
-                      t.direction AS "direction!", t.amount::text AS "amount!",
-                      t.currency AS "currency!", t.amount_in_account_currency::text AS in_account,
-                      t.status AS "status!", t.details::text AS "details!", t.replaces_id,
-                      t.version AS "version!", t.pull_id AS "pull_id!",
-                      t.first_seen_at AS "first_seen_at!", t.updated_at AS "updated_at!",
-                      t.deleted_at
-               FROM "# + $from + "
-                   AND (t.civil_date, t.id) " + $compare + " (coalesce($3::date, " + $edge + "), $4)
-                   AND t.civil_date BETWEEN coalesce($5::date, '-infinity')
-                                        AND coalesce($6::date, 'infinity')
-                   AND ($7::text IS NULL OR t.status = $7)
-                   AND ($8::text IS NULL OR t.direction = $8)
-                   AND t.deleted_at IS NULL
-                   ORDER BY t.civil_date " + $direction + ", t.id " + $direction + " LIMIT $9) AS t
-               ORDER BY t.civil_date " + $direction + ", t.id " + $direction + " LIMIT $9",
+            r#"SELECT id, connection_id, account_id, vendor_id, date, civil_date, description,
+                      direction, amount::text AS "amount!", currency,
+                      amount_in_account_currency::text AS in_account, status,
+                      details::text AS "details!", replaces_id, version, pull_id, first_seen_at,
+                      updated_at, deleted_at
+               FROM transactions
+               WHERE tenant_id = $1
+                 AND (civil_date, id) "# + $compare + " (coalesce($2::date, " + $edge + "), $3)
+                 AND civil_date BETWEEN coalesce($4::date, '-infinity')
+                                    AND coalesce($5::date, 'infinity')
+                 AND ($6::text IS NULL OR status = $6)
+                 AND ($7::text IS NULL OR direction = $7)
+                 AND deleted_at IS NULL
+               ORDER BY civil_date " + $direction + ", id " + $direction + " LIMIT $8",
             $($argument),+
         )
         .fetch_all(&mut *$tx)
@@ -227,12 +214,14 @@ impl TenantTx {
         start: &PageStart<(NaiveDate, Uuid)>,
         limit: u16,
     ) -> Result<Page<TransactionRecord>, StorageError> {
+        if let Some(accounts) = &filter.accounts {
+            let mut merge = AccountMerge::new(accounts, filter, start);
+            let rows = self
+                .next_of_accounts(&mut merge, limit.saturating_add(1))
+                .await?;
+            return Ok(Page::arranged(rows, limit, start));
+        }
         let tenant = self.tenant.0;
-        let accounts: Option<Vec<Uuid>> = filter
-            .accounts
-            .as_ref()
-            .map(|accounts| accounts.iter().map(|account| account.0).collect());
-        let accounts = accounts.as_deref();
         let (day, id, backwards) = match start {
             PageStart::First => (None, Uuid::max(), false),
             PageStart::After((day, id)) => (Some(*day), *id, false),
@@ -244,18 +233,16 @@ impl TenantTx {
         let most = rows_to_ask(limit);
         let tx = &mut *self.tx;
         macro_rules! list {
-            ($over:ident, $compare:tt, $edge:tt, $order:tt) => {
+            ($compare:tt, $edge:tt, $order:tt) => {
                 list_query!(
-                    $over, tx, $compare, $edge, $order, tenant, accounts, day, id, from, to,
-                    status, direction, most
+                    tx, $compare, $edge, $order, tenant, day, id, from, to, status, direction, most
                 )
             };
         }
-        let rows = match (accounts.is_some(), backwards) {
-            (false, false) => list!(tenant, "<", "'infinity'", "DESC"),
-            (false, true) => list!(tenant, ">", "'-infinity'", "ASC"),
-            (true, false) => list!(accounts, "<", "'infinity'", "DESC"),
-            (true, true) => list!(accounts, ">", "'-infinity'", "ASC"),
+        let rows = if backwards {
+            list!(">", "'-infinity'", "ASC")
+        } else {
+            list!("<", "'infinity'", "DESC")
         };
         Page::of(rows, limit, start)
     }

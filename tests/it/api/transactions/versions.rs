@@ -1,7 +1,7 @@
 //! The versions that a transaction had.
 
 use serde_json::Value;
-use sqlx::{Connection as _, PgConnection};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use super::PATH;
 use crate::{
@@ -28,10 +28,14 @@ async fn versions_are_told_as_they_were_at_one_moment() {
         let waiting = "SELECT count(*) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
              WHERE c.relname = 'transaction_versions' AND NOT l.granted";
         while app.column::<i64>(waiting).await == [0] {}
-        sqlx::raw_sql("UPDATE transactions SET version = version + 1")
-            .execute(&mut *tx)
-            .await
-            .unwrap();
+        // The owner of the table is bound by its policy, too.
+        let update = AssertSqlSafe(format!(
+            "SET LOCAL ROLE discovery_app; SET LOCAL app.tenant_id = '{}';
+             UPDATE transactions SET version = version + 1",
+            app.tenant
+        ));
+        let written = sqlx::raw_sql(update).execute(&mut *tx).await.unwrap();
+        assert_eq!(written.rows_affected(), 1);
         tx.commit().await.unwrap();
     };
     let (answer, ()) = futures_util::future::join(client.get(&path), writing).await;
