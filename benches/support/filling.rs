@@ -27,6 +27,11 @@ pub(crate) async fn fill(database: &mut Database, all: &[Filling<'_>]) -> Result
         fill_each(database, one_half),
         fill_each(&mut other, other_half)
     )?;
+    settle(database).await
+}
+
+/// Leaves the tables as Postgres does by itself in a while: cleared of what is over, known, and on disk.
+pub(crate) async fn settle(database: &mut Database) -> Result<(), Failure> {
     database.run("VACUUM (ANALYZE)").await?;
     database.run("CHECKPOINT").await
 }

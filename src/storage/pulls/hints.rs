@@ -42,10 +42,11 @@ impl TenantTx {
                       error_class
                FROM pulls
                WHERE tenant_id = $1 AND connection_id = $2 AND state = 'failed'
-                 AND finished_at > coalesce(
-                     (SELECT max(finished_at) FROM pulls
-                      WHERE tenant_id = $1 AND connection_id = $2 AND state = 'succeeded'),
-                     '-infinity')
+                 -- Within the brackets: under a policy, what is compared with coalesce(…) is no
+                 -- condition of an index, and all pulls of the connection are looked through.
+                 AND finished_at > (
+                     SELECT coalesce(max(finished_at), '-infinity') FROM pulls
+                     WHERE tenant_id = $1 AND connection_id = $2 AND state = 'succeeded')
                ORDER BY finished_at DESC LIMIT $3"#,
             self.tenant.0,
             connection.0,
@@ -69,14 +70,15 @@ impl TenantTx {
         &mut self,
         connection: ConnectionId,
     ) -> Result<bool, StorageError> {
+        // The last of each is where an index ends. Whether there is any at all, the planner would look for
+        // in the whole table, where one connection has most of it.
         let has = sqlx::query_scalar!(
-            r#"SELECT EXISTS (
-                   SELECT FROM pulls
-                   WHERE tenant_id = $1 AND connection_id = $2 AND inserted + deleted > 0
-                     AND finished_at > coalesce(
-                         (SELECT max(finished_at) FROM pulls
-                          WHERE tenant_id = $1 AND connection_id = $2 AND state = 'succeeded'),
-                         '-infinity')) AS "has!""#,
+            r#"SELECT coalesce(
+                   (SELECT max(finished_at) FROM pulls
+                    WHERE tenant_id = $1 AND connection_id = $2 AND inserted + deleted > 0)
+                   > (SELECT coalesce(max(finished_at), '-infinity') FROM pulls
+                      WHERE tenant_id = $1 AND connection_id = $2 AND state = 'succeeded'),
+                   false) AS "has!""#,
             self.tenant.0,
             connection.0
         )

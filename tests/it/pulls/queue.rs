@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::{
     api::aggregator_connections::{self, PATH},
-    rows::{plan_as, sent_query},
+    rows::{plan, plan_as, sent_query},
     support::{Client, TestApp},
 };
 
@@ -115,6 +115,14 @@ async fn workers_that_come_together_leave_nothing_that_is_due() {
     assert!(claimed.into_iter().all(|claim| claim.unwrap().is_some()));
 }
 
+/// How many pages the whole of a plan found in memory.
+fn hits(plan: &str) -> u64 {
+    let pages = plan.lines().find(|line| line.contains("Buffers")).unwrap();
+    let hit = pages.split("hit=").nth(1).unwrap();
+    let count = hit.split([' ', '\n']).next().unwrap();
+    count.parse().unwrap()
+}
+
 /// Finding the next pull reads neither what is over nor what is not due yet.
 #[tokio::test]
 async fn the_next_pull_is_found_among_very_many_that_are_not() {
@@ -146,11 +154,41 @@ async fn the_next_pull_is_found_among_very_many_that_are_not() {
     ];
     let plan = plan_as(&app, "discovery_system", &query, &arguments).await;
     assert!(!plan.contains("Seq Scan on pulls"), "{plan}");
-    let pages = plan.lines().find(|line| line.contains("Buffers")).unwrap();
-    let hit = pages.split("hit=").nth(1).unwrap();
-    let hit: u64 = hit.split(' ').next().unwrap().parse().unwrap();
-    assert!(hit < 100, "{plan}");
+    assert!(hits(&plan) < 100, "{plan}");
     assert_eq!(next(&app).await.as_deref(), Some("one"));
+}
+
+/// What every pull asks of those before it is answered by the last of them, however many there were.
+#[tokio::test]
+async fn a_pull_does_not_look_through_all_those_before_it() {
+    let app = TestApp::start().await;
+    let connection = Uuid::from_u128(5);
+    let history = format!(
+        "INSERT INTO connections (tenant_id, id, kind, type, config_name, host, account_ref, credential,
+                                  version, created_at, updated_at)
+         VALUES ('{tenant}', '{connection}', 'aggregator', 'pluggy', 'busy', 'h', 'r', '', 1, now(), now());
+         INSERT INTO pulls (tenant_id, id, connection_id, state, reason, priority, due_at, asked_at,
+                            created_at, finished_at, inserted)
+         SELECT '{tenant}', gen_random_uuid(), '{connection}',
+                CASE WHEN n % 10 = 0 THEN 'failed' ELSE 'succeeded' END, 'webhook', 30,
+                now(), now(), now(), now() - n * interval '1 minute', 1
+         FROM generate_series(1, 10000) AS n;",
+        tenant = app.tenant
+    );
+    app.execute(&history).await;
+    app.execute("VACUUM ANALYZE pulls").await;
+    let arguments = [format!("'{}'", app.tenant), format!("'{connection}'")];
+    let [tenant, connection] = arguments.each_ref().map(String::as_str);
+    for (mark, arguments) in [
+        (
+            "AND state = 'failed'\n                 --",
+            &[tenant, connection, "3"][..],
+        ),
+        ("AND inserted + deleted > 0)", &[tenant, connection]),
+    ] {
+        let plan = plan(&app, &sent_query(mark), arguments).await;
+        assert!(hits(&plan) < 30, "{plan}");
+    }
 }
 
 #[tokio::test]
