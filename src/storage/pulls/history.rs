@@ -37,37 +37,43 @@ impl TenantTx {
                       ok.fresh_since AS "fresh_since?", failed.since AS failing_since,
                       failed.class AS failing_class, waiting.error_class AS "waiting_class?",
                       look.missed AS "missed?"
-               FROM (VALUES ($1::uuid, $2::uuid)) AS asked (tenant_id, connection_id)
+               FROM (VALUES (1)) AS one
                LEFT JOIN LATERAL (
                    SELECT p.id FROM pulls p
-                   WHERE p.tenant_id = asked.tenant_id AND p.connection_id = asked.connection_id
+                   WHERE p.tenant_id = $1 AND p.connection_id = $2
                      AND p.state IN ('succeeded', 'failed')
                    ORDER BY p.finished_at DESC, p.id DESC LIMIT 1) AS last ON true
                LEFT JOIN LATERAL (
                    SELECT p.id, p.finished_at, p.fresh_since FROM pulls p
-                   WHERE p.tenant_id = asked.tenant_id AND p.connection_id = asked.connection_id
-                     AND p.state = 'succeeded'
+                   WHERE p.tenant_id = $1 AND p.connection_id = $2 AND p.state = 'succeeded'
                    ORDER BY p.finished_at DESC, p.id DESC LIMIT 1) AS ok ON true
                CROSS JOIN LATERAL (
                    SELECT min(p.finished_at) AS since,
                           (array_agg(p.error_class ORDER BY p.finished_at DESC, p.id DESC))[1]
                               AS class
                    FROM pulls p
-                   WHERE p.tenant_id = asked.tenant_id AND p.connection_id = asked.connection_id
-                     AND p.state = 'failed'
+                   WHERE p.tenant_id = $1 AND p.connection_id = $2 AND p.state = 'failed'
                      AND (p.window_from IS NULL OR p.error_class IS DISTINCT FROM 'wrong_request')
-                     AND p.finished_at >= coalesce(ok.finished_at, '-infinity')
+                     -- Asked once more, since coalesce(ok.…) would be no condition of an index.
+                     AND p.finished_at >= (
+                         SELECT coalesce(max(s.finished_at), '-infinity') FROM pulls s
+                         WHERE s.tenant_id = $1 AND s.connection_id = $2 AND s.state = 'succeeded')
                      AND (ok.id IS NULL OR (p.finished_at, p.id) > (ok.finished_at, ok.id))
                ) AS failed
                LEFT JOIN LATERAL (
-                   SELECT p.error_class FROM pulls p
-                   WHERE p.tenant_id = asked.tenant_id AND p.connection_id = asked.connection_id
-                     AND p.state IN ('queued', 'retrying', 'running')
-                     AND p.error_class IS NOT NULL
+                   -- Two indexes hold those that are not over.
+                   SELECT p.error_class FROM (
+                       SELECT error_class, due_at FROM pulls
+                       WHERE tenant_id = $1 AND connection_id = $2
+                         AND state IN ('queued', 'retrying')
+                       UNION ALL
+                       SELECT error_class, due_at FROM pulls
+                       WHERE tenant_id = $1 AND connection_id = $2 AND state = 'running') AS p
+                   WHERE p.error_class IS NOT NULL
                    ORDER BY p.due_at LIMIT 1) AS waiting ON true
                LEFT JOIN LATERAL (
                    SELECT p.missed FROM pulls p
-                   WHERE p.tenant_id = asked.tenant_id AND p.connection_id = asked.connection_id
+                   WHERE p.tenant_id = $1 AND p.connection_id = $2
                      AND p.state = 'succeeded' AND p.demand > 0
                    ORDER BY p.finished_at DESC, p.id DESC LIMIT 1) AS look ON true"#,
             self.tenant.0,

@@ -158,24 +158,28 @@ async fn the_next_pull_is_found_among_very_many_that_are_not() {
     assert_eq!(next(&app).await.as_deref(), Some("one"));
 }
 
-/// What every pull asks of those before it is answered by the last of them, however many there were.
+/// What every pull asks of those before it, and a connection's status, is answered by the last of them,
+/// however many there were.
 #[tokio::test]
 async fn a_pull_does_not_look_through_all_those_before_it() {
     let app = TestApp::start().await;
     let connection = Uuid::from_u128(5);
-    let history = format!(
-        "INSERT INTO connections (tenant_id, id, kind, type, config_name, host, account_ref, credential,
-                                  version, created_at, updated_at)
-         VALUES ('{tenant}', '{connection}', 'aggregator', 'pluggy', 'busy', 'h', 'r', '', 1, now(), now());
-         INSERT INTO pulls (tenant_id, id, connection_id, state, reason, priority, due_at, asked_at,
-                            created_at, finished_at, inserted)
-         SELECT '{tenant}', gen_random_uuid(), '{connection}',
-                CASE WHEN n % 10 = 0 THEN 'failed' ELSE 'succeeded' END, 'webhook', 30,
-                now(), now(), now(), now() - n * interval '1 minute', 1
-         FROM generate_series(1, 10000) AS n;",
-        tenant = app.tenant
-    );
-    app.execute(&history).await;
+    let pulled_often = |id: Uuid| {
+        format!(
+            "INSERT INTO connections (tenant_id, id, kind, type, config_name, host, account_ref,
+                                      credential, version, created_at, updated_at)
+             VALUES ('{tenant}', '{id}', 'aggregator', 'pluggy', '{id}', 'h', 'r', '', 1, now(), now());
+             INSERT INTO pulls (tenant_id, id, connection_id, state, reason, priority, due_at, asked_at,
+                                created_at, finished_at, inserted, demand)
+             SELECT '{tenant}', gen_random_uuid(), '{id}',
+                    CASE WHEN n % 10 = 0 THEN 'failed' ELSE 'succeeded' END, 'webhook', 30,
+                    now(), now(), now(), now() - n * interval '1 minute', 1,
+                    CASE WHEN n % 49 = 0 THEN 1 ELSE 0 END
+             FROM generate_series(1, 10000) AS n;",
+            tenant = app.tenant
+        )
+    };
+    app.execute(&pulled_often(connection)).await;
     app.execute("VACUUM ANALYZE pulls").await;
     let arguments = [format!("'{}'", app.tenant), format!("'{connection}'")];
     let [tenant, connection] = arguments.each_ref().map(String::as_str);
@@ -189,6 +193,13 @@ async fn a_pull_does_not_look_through_all_those_before_it() {
         let plan = plan(&app, &sent_query(mark), arguments).await;
         assert!(hits(&plan) < 30, "{plan}");
     }
+    // The status is asked seldom enough to look through a table that has only this connection's.
+    app.execute(&pulled_often(Uuid::from_u128(6))).await;
+    app.execute(&pulled_often(Uuid::from_u128(7))).await;
+    app.execute("VACUUM ANALYZE pulls").await;
+    let query = sent_query("AS failing_since");
+    let plan = plan(&app, &query, &[tenant, connection]).await;
+    assert!(hits(&plan) < 100, "{plan}");
 }
 
 #[tokio::test]
