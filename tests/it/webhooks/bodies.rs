@@ -150,13 +150,14 @@ async fn only_so_many_large_bodies_are_kept_of_whoever_may_be_a_stranger() {
     let (app, paths) = start().await;
     for path in &paths {
         let token = path.rsplit('/').next().unwrap();
+        let large = vec![b' '; 100_000];
         let mut kept = Vec::new();
         loop {
             // A task that goes on for long is made to wait where there is nothing to wait for.
             tokio::task::yield_now().await;
             let mut webhook = begun(&app, token).await;
-            let large = app.app().add_to_webhook(&mut webhook, &[b' '; 100_000]);
-            let Some(added) = large.now_or_never() else {
+            let adding = app.app().add_to_webhook(&mut webhook, &large);
+            let Some(added) = adding.now_or_never() else {
                 break;
             };
             added.unwrap();
