@@ -113,6 +113,7 @@ struct Inner {
     parts: Parts,
     last_answers: LastAnswers,
     bindings: Bindings,
+    large_webhooks: Arc<Semaphore>,
     /// The turns in which pages are written.
     page_writes: Semaphore,
     /// When the workers of this process were last at it.
@@ -127,6 +128,7 @@ impl App {
             parts,
             last_answers: LastAnswers::default(),
             bindings: Bindings::default(),
+            large_webhooks: webhooks::room_for_large(),
             page_writes: Semaphore::new(page_writes()),
             worker_seen: Mutex::default(),
         }))

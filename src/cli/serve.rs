@@ -130,11 +130,7 @@ pub(super) async fn start(
         )
         .into());
     }
-    if !timekeeping::set(&clock, &service.store).await? {
-        tracing::warn!(
-            "the database took too long to tell its time; times are this machine's until it is faster"
-        );
-    }
+    timekeeping::set(&clock, &service.store).await?;
     let keeping = timekeeping::keep(clock, service.store.clone(), shutdown.token());
     shutdown.spawn("clock", keeping);
     if let Err(error) = service.authenticator.load_keys().await {

@@ -14,28 +14,15 @@ use crate::{
 const EVERY: Duration = Duration::from_mins(1);
 /// How long that may take.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// An answer that took longer tells too little.
-const TOO_LONG: TimeDelta = TimeDelta::milliseconds(100);
-/// How often it is asked at once until an answer comes fast enough.
-const TRIES: u32 = 5;
 /// Machines whose clocks are looked after are not this far apart.
 const TOO_FAR: TimeDelta = TimeDelta::seconds(1);
 
-/// Sets the clock by the database's; answers whether that told its time fast enough.
-pub async fn set(clock: &SetClock, store: &Store) -> Result<bool, StorageError> {
+/// Sets the clock by the database's. An answer that took long tells less, but all that it tells.
+pub async fn set(clock: &SetClock, store: &Store) -> Result<(), StorageError> {
     let mut tx = store.begin_system().await?;
-    let mut is_heard = false;
-    for _ in 0..TRIES {
-        let asked_at = clock.own();
-        let told = tx.clock().await?;
-        let heard_at = clock.own();
-        // Less than nothing if this machine's clock was put back meanwhile.
-        is_heard = (TimeDelta::zero()..=TOO_LONG).contains(&(heard_at - asked_at));
-        if is_heard {
-            clock.set(asked_at, told, heard_at);
-            break;
-        }
-    }
+    let asked_at = clock.own();
+    let told = tx.clock().await?;
+    clock.set(asked_at, told, clock.own());
     let ahead = clock.ahead();
     if ahead.abs() > TOO_FAR {
         tracing::warn!(
@@ -44,7 +31,7 @@ pub async fn set(clock: &SetClock, store: &Store) -> Result<bool, StorageError> 
              but look after the clocks"
         );
     }
-    Ok(is_heard)
+    Ok(())
 }
 
 /// Sets it again and again, since clocks drift.

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use axum::{
-    body::{Body, to_bytes},
+    body::{Body, Bytes, to_bytes},
     extract::{FromRequest, Request},
     http::{HeaderMap, header},
 };
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use tokio::time::Instant;
 
 use super::{
     fields::Fields,
@@ -60,28 +61,41 @@ impl<S: Send + Sync> FromRequest<S> for OptionalJsonBody {
     }
 }
 
-/// Reads the body of a webhook, whatever it claims to be, and hands each part of it on as it comes.
-pub(super) async fn read_webhook(
-    headers: &HeaderMap,
-    body: Body,
-    patience: Duration,
-    mut take: impl FnMut(&[u8]),
-) -> Result<(), Problem> {
-    check_length(headers, WEBHOOK_BODY)?;
-    let read = async {
-        let mut body = Limited::new(body, WEBHOOK_BODY);
-        while let Some(frame) = body.frame().await {
+/// The body of a webhook, whatever it claims to be, part by part as it comes.
+pub(super) struct WebhookBody {
+    body: Limited<Body>,
+    until: Instant,
+}
+
+impl WebhookBody {
+    /// A body that has to be there within so long.
+    pub(super) fn new(
+        headers: &HeaderMap,
+        body: Body,
+        patience: Duration,
+    ) -> Result<Self, Problem> {
+        check_length(headers, WEBHOOK_BODY)?;
+        Ok(Self {
+            body: Limited::new(body, WEBHOOK_BODY),
+            until: Instant::now() + patience,
+        })
+    }
+
+    /// Its next part; nothing at its end.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+        loop {
+            let frame = tokio::time::timeout_at(self.until, self.body.frame()).await;
+            let late = |_| Problem::new(Code::Unavailable, "The body did not come in time.");
+            let Some(frame) = frame.map_err(late)? else {
+                return Ok(None);
+            };
             let frame =
                 frame.map_err(|error| broken(error.is::<LengthLimitError>(), WEBHOOK_BODY))?;
-            if let Some(part) = frame.data_ref() {
-                take(part);
+            if let Ok(part) = frame.into_data() {
+                return Ok(Some(part));
             }
         }
-        Ok(())
-    };
-    tokio::time::timeout(patience, read)
-        .await
-        .map_err(|_| Problem::new(Code::Unavailable, "The body did not come in time."))?
+    }
 }
 
 async fn read_body(request: Request, limit: usize) -> Result<Vec<u8>, Problem> {
@@ -157,7 +171,7 @@ mod tests {
     async fn a_webhook_that_never_comes_is_given_up() {
         let body = || Body::from_stream(stream::pending::<Result<Vec<u8>, std::io::Error>>());
         let headers = HeaderMap::new();
-        let read = read_webhook(&headers, body(), Duration::ZERO, |_| ()).await;
-        assert_eq!(read.unwrap_err().code, Code::Unavailable);
+        let mut body = WebhookBody::new(&headers, body(), Duration::ZERO).unwrap();
+        assert_eq!(body.next().await.unwrap_err().code, Code::Unavailable);
     }
 }

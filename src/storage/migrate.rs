@@ -169,12 +169,20 @@ pub(super) async fn state_of(connection: &mut PgConnection) -> Result<MigrationS
 /// index that is built while rows are written waits for every snapshot to go: so it is asked for again and
 /// again. It is given up with the connection.
 async fn wait_for_turn(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let mut is_told = false;
     loop {
         let is_ours = sqlx::query_scalar!(r#"SELECT pg_try_advisory_lock($1) AS "is_ours!""#, TURN)
             .fetch_one(&mut *connection)
             .await?;
         if is_ours {
             return Ok(());
+        }
+        if !is_told {
+            tracing::info!(
+                "another process migrates this database; waiting until it is done. Should that take long, \
+                 look in pg_stat_activity for the transaction that it waits for"
+            );
+            is_told = true;
         }
         tokio::time::sleep(ASK_AGAIN).await;
     }

@@ -135,7 +135,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// How many tokens can be looked up at once. Anybody can make some up; nothing else must wait for that.
+    /// How many tokens can be looked up at once; nothing else must wait for that.
     pub const BINDING_CONNECTIONS: u32 = 4;
 
     /// Prepares the pools; connections are opened when they are needed.

@@ -1,9 +1,11 @@
 //! Migrations: repeatable, and clear about what they may not do.
 
-use matcher_discovery::storage::{MigrationError, Store};
-use sqlx::postgres::PgConnectOptions;
+use std::{collections::BTreeMap, fs, path::Path};
 
-use crate::support::{TestDatabase, empty};
+use matcher_discovery::storage::{MigrationError, Store};
+use sqlx::{Connection as _, PgConnection, postgres::PgConnectOptions};
+
+use crate::support::{TestDatabase, empty, process::Process};
 
 /// A login role that may do nothing special, owning the database.
 async fn plain_owner(database: &TestDatabase, name: &str) -> PgConnectOptions {
@@ -34,6 +36,26 @@ async fn several_servers_may_migrate_at_once() {
     for state in futures_util::future::join_all(all).await {
         assert!(state.unwrap().is_current());
     }
+}
+
+#[tokio::test]
+async fn who_waits_for_another_to_migrate_says_so() {
+    let database = empty().await;
+    let mut other = PgConnection::connect(&database.url()).await.unwrap();
+    sqlx::raw_sql("SELECT pg_advisory_lock(x'6D61746368657200'::bigint)")
+        .execute(&mut other)
+        .await
+        .unwrap();
+    let environment = BTreeMap::from([("DISCOVERY_DATABASE_URL", database.url())]);
+    let mut migrating = Process::spawn(&["migrate"], &environment);
+    let told = |line: &str| {
+        line.contains("another process migrates this database")
+            .then_some(())
+    };
+    migrating.wait_for(told).await;
+    other.close().await.unwrap();
+    assert_eq!(migrating.wait().await, Some(0), "{}", migrating.output());
+    assert_eq!(migrating.output().lines().filter_map(told).count(), 1);
 }
 
 #[tokio::test]
@@ -101,4 +123,114 @@ async fn what_was_deleted_before_there_were_removals_is_removed_too() {
     Store::migrate(&database.options()).await.unwrap();
     let asked: Vec<i64> = database.column("SELECT count(*) FROM removals").await;
     assert_eq!(asked, [1]);
+}
+
+#[tokio::test]
+async fn indexes_that_were_left_half_built_are_built_again() {
+    let database = empty().await;
+    Store::migrate(&database.options()).await.unwrap();
+    let half_built = "SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid";
+    database
+        .execute(
+            "UPDATE pg_index SET indisvalid = false
+             WHERE indexrelid = 'transactions_pending_of_tenant_idx'::regclass;
+             DELETE FROM _sqlx_migrations WHERE version = 47",
+        )
+        .await;
+    let left: Vec<String> = database.column(half_built).await;
+    assert_eq!(left, ["transactions_pending_of_tenant_idx"]);
+    Store::migrate(&database.options()).await.unwrap();
+    let left: Vec<String> = database.column(half_built).await;
+    assert!(left.is_empty(), "{left:?}");
+}
+
+/// The first migration that has to keep the rule: those before it were delivered already.
+const RULED_FROM: &str = "0050";
+
+/// What is wrong with how a migration builds indexes: on tables that are in use it has to be done while
+/// rows are written, and that can't be part of a transaction, nor can several statements that are sent at once.
+fn fault_of(migration: &str) -> Option<&'static str> {
+    let code: String = migration
+        .lines()
+        .map(|line| line.split("--").next().unwrap_or_default())
+        .collect::<Vec<_>>()
+        .join(" ")
+        .to_lowercase()
+        .replace(['(', ')'], " ");
+    let statements: Vec<Vec<&str>> = code
+        .split(';')
+        .map(|statement| statement.split_whitespace().collect())
+        .filter(|words: &Vec<&str>| !words.is_empty())
+        .collect();
+    let after = |words: &[&'_ str], lead: &[&str]| {
+        let place = words.windows(lead.len()).position(|part| part == lead)?;
+        Some(place + lead.len())
+    };
+    let is_made_here = |table: &str| {
+        statements.iter().any(|words| {
+            let name = after(words, &["create", "table"]);
+            let name = after(words, &["create", "table", "if", "not", "exists"]).or(name);
+            name.is_some_and(|name| words.get(name) == Some(&table))
+        })
+    };
+    for words in &statements {
+        let begin = after(words, &["create", "index"]);
+        let Some(begin) = after(words, &["create", "unique", "index"]).or(begin) else {
+            continue;
+        };
+        let rest = &words[begin..];
+        let table = after(rest, &["on", "only"]).or_else(|| after(rest, &["on"]));
+        let table = table.and_then(|table| rest.get(table)).expect("a table");
+        if is_made_here(table) {
+            continue;
+        }
+        if rest[0] != "concurrently" {
+            return Some("builds an index that nobody can write beside: say CONCURRENTLY");
+        }
+        if !migration.starts_with("-- no-transaction\n") {
+            return Some("has to begin with the line `-- no-transaction`");
+        }
+        if statements.len() > 1 {
+            return Some("holds more than the index that is built while rows are written");
+        }
+    }
+    None
+}
+
+#[test]
+fn no_migration_stops_the_intake_to_build_an_index() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if name >= RULED_FROM {
+            let fault = fault_of(&fs::read_to_string(&path).unwrap());
+            assert_eq!(fault, None, "migrations/{name}");
+        }
+    }
+}
+
+#[test]
+fn an_index_is_built_alone_or_with_its_table() {
+    let alone = "-- no-transaction\n-- Why; and what for.\n";
+    for good in [
+        "ALTER TABLE pulls ADD COLUMN x int;",
+        "CREATE TABLE IF NOT EXISTS a (b int); CREATE INDEX a_idx ON a (b);",
+        "CREATE TABLE a(b int); CREATE UNIQUE INDEX ON a(b);",
+        &format!("{alone}CREATE INDEX CONCURRENTLY IF NOT EXISTS a_idx\n ON a (b);"),
+        &format!("{alone}CREATE UNIQUE INDEX CONCURRENTLY a_idx ON ONLY a (b)"),
+    ] {
+        assert_eq!(fault_of(good), None, "{good}");
+    }
+    for bad in [
+        "CREATE INDEX pulls_idx ON pulls (b);",
+        "create unique index if not exists pulls_idx\non pulls(b);",
+        "CREATE TABLE a (b int); CREATE INDEX pulls_idx ON pulls (b);",
+        "CREATE INDEX CONCURRENTLY pulls_idx ON pulls (b);",
+        &format!("{alone}CREATE INDEX pulls_idx ON pulls (b);"),
+        &format!("{alone}CREATE INDEX CONCURRENTLY a_idx ON a (b); COMMENT ON INDEX a_idx IS 'x';"),
+        "DO $$ BEGIN CREATE INDEX pulls_idx ON pulls (b); END $$;",
+    ] {
+        assert!(fault_of(bad).is_some(), "{bad}");
+    }
 }

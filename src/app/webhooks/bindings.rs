@@ -7,7 +7,7 @@
 //! a second and none of their webhooks waits.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc, PoisonError,
         atomic::{AtomicBool, AtomicI64, Ordering},
@@ -25,7 +25,10 @@ use tokio::{
 use super::PATIENCE;
 use crate::{
     app::AppError,
-    domain::ids::{ConnectionId, TenantId, WebhookTokenId},
+    domain::{
+        ids::{ConnectionId, TenantId, WebhookTokenId},
+        vendor::Vendor,
+    },
     storage::{StorageError, Store, TokenHash, WebhookBinding, WebhookNote, within},
 };
 
@@ -36,10 +39,9 @@ pub(super) const REFRESH_EVERY: Duration = Duration::from_millis(400);
 /// The most tokens that are remembered; far more than a node can serve in a second.
 const MOST: u64 = 100_000;
 
-/// How many tokens are looked up at once for whoever may have made them up, and as many for those whose
-/// source vouches for them. Together they are the connections that there are for it, so that the one kind
-/// never waits for the other.
-const MOST_ASKED: usize = Store::BINDING_CONNECTIONS as usize / 2;
+/// How many tokens of refused webhooks are looked at in a round. Strangers may name more of them, which costs
+/// no more, but then it may go unnoticed for a while that a vendor is refused as well.
+const MOST_REFUSED: usize = 1000;
 
 /// A binding that was just looked up.
 #[derive(Debug)]
@@ -54,6 +56,11 @@ pub(super) struct Known {
 }
 
 impl Known {
+    /// Whether the token is good for webhooks of a vendor.
+    pub(super) fn is_good_for(&self, vendor: Vendor, now: DateTime<Utc>) -> bool {
+        is_good_for(&self.binding, vendor, now)
+    }
+
     /// Notes that it is looked at; most often it was before, and then nothing is written that other cores
     /// hold as well.
     fn want(&self) {
@@ -61,6 +68,10 @@ impl Known {
             self.wanted.store(true, Ordering::Relaxed);
         }
     }
+}
+
+fn is_good_for(binding: &WebhookBinding, vendor: Vendor, now: DateTime<Utc>) -> bool {
+    binding.vendor == vendor && binding.expires_at.is_none_or(|end| now < end)
 }
 
 /// What happened by a token and is not written down yet.
@@ -120,10 +131,11 @@ pub(in crate::app) struct Bindings {
     known: Cache<TokenHash, Arc<Known>>,
     /// When connections were changed by this very process: what was asked before says nothing.
     changed: Cache<ConnectionId, Instant>,
-    /// Held while a token that is not known is looked up for somebody who may have made it up.
+    /// Held while a token is looked up, as many times as there are connections for it.
     asking: Semaphore,
-    /// The same, for somebody who is known by where it comes from.
-    asking_vouched: Semaphore,
+    /// When webhooks were last refused for their source, by what they named. Who sent them may have made the
+    /// token up, so it is looked up in a round of writing and by nobody who waits.
+    refused: std::sync::Mutex<BTreeMap<(TokenHash, Vendor), DateTime<Utc>>>,
     /// What is to be written down of the tokens, each once.
     marked: std::sync::Mutex<Vec<Arc<Marks>>>,
     /// Held for a round of refreshing, so that a round that is over has done what it says.
@@ -141,8 +153,8 @@ impl Default for Bindings {
         Self {
             known: known.build(),
             changed: changed.build(),
-            asking: Semaphore::new(MOST_ASKED),
-            asking_vouched: Semaphore::new(MOST_ASKED),
+            asking: Semaphore::new(Store::BINDING_CONNECTIONS as usize),
+            refused: std::sync::Mutex::default(),
             marked: std::sync::Mutex::default(),
             refreshing: Mutex::default(),
             noting: Mutex::default(),
@@ -151,14 +163,13 @@ impl Default for Bindings {
 }
 
 impl Bindings {
-    /// What a token is bound to; `None` if it is not good for anything. That is never remembered:
-    /// there is no end of tokens that do not exist. What is not known waits for room to be looked up,
-    /// beside others that are vouched for, or not, as it is.
+    /// What the token of a webhook that comes from a vendor is bound to; `None` if it is not good for
+    /// anything. That is never remembered: there is no end of tokens that do not exist. What is not known
+    /// waits for room to be looked up, beside no stranger.
     pub(super) async fn find(
         &self,
         store: &Store,
         hash: TokenHash,
-        is_vouched: bool,
     ) -> Result<Option<Arc<Known>>, AppError> {
         if let Some(known) = self.known.get(&hash).await
             && self.is_good(&known).await
@@ -167,24 +178,18 @@ impl Bindings {
             return Ok(Some(known));
         }
         // On the heap: it is large, and nearly no webhook comes here.
-        Box::pin(self.look_up(store, hash, is_vouched)).await
+        Box::pin(self.look_up(store, hash)).await
     }
 
     async fn look_up(
         &self,
         store: &Store,
         hash: TokenHash,
-        is_vouched: bool,
     ) -> Result<Option<Arc<Known>>, AppError> {
-        let asking = if is_vouched {
-            &self.asking_vouched
-        } else {
-            &self.asking
-        };
         loop {
             let look_up = async {
                 // It is never closed.
-                let _room = asking.acquire().await.ok();
+                let _room = self.asking.acquire().await.ok();
                 let asked_at = Instant::now();
                 let found = store.webhook_binding(hash).await;
                 let found = found.map_err(|error| NotFound::Failed(Arc::new(error)))?;
@@ -228,9 +233,17 @@ impl Bindings {
         self.note(&known.marks, &known.marks.accepted, at);
     }
 
-    /// Notes that a webhook was refused for its source.
-    pub(super) fn note_refused(&self, known: &Known, at: DateTime<Utc>) {
-        self.note(&known.marks, &known.marks.refused, at);
+    /// Notes that a webhook was refused for its source. That takes as long whatever the token is.
+    pub(super) fn note_refused(&self, vendor: Vendor, token: TokenHash, at: DateTime<Utc>) {
+        let mut refused = self.refused();
+        if refused.len() < MOST_REFUSED || refused.contains_key(&(token, vendor)) {
+            refused.insert((token, vendor), at);
+        }
+    }
+
+    /// The same of a list here.
+    fn refused(&self) -> std::sync::MutexGuard<'_, BTreeMap<(TokenHash, Vendor), DateTime<Utc>>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn note(&self, marks: &Arc<Marks>, mark: &AtomicI64, at: DateTime<Utc>) {
@@ -248,9 +261,10 @@ impl Bindings {
     /// Writes down what happened by the tokens. What could not be written waits for the next round.
     pub(super) async fn write_notes(&self, store: &Store) -> Result<(), StorageError> {
         let _round = self.noting.lock().await;
+        let recognised = within(PATIENCE, self.recognise_refused(store)).await;
         let marked = std::mem::take(&mut *self.marked());
         if marked.is_empty() {
-            return Ok(());
+            return recognised;
         }
         let notes: Vec<WebhookNote> = marked.iter().map(|marks| marks.take()).collect();
         let written = within(PATIENCE, store.note_webhooks(&notes)).await;
@@ -268,7 +282,36 @@ impl Bindings {
                 }
             }
         }
-        written.map(drop)
+        written.map(drop).and(recognised)
+    }
+
+    /// Marks the tokens by which webhooks were refused, as far as they are any.
+    async fn recognise_refused(&self, store: &Store) -> Result<(), StorageError> {
+        let refused = self.refused().clone();
+        if refused.is_empty() {
+            return Ok(());
+        }
+        let hashes: Vec<TokenHash> = refused.keys().map(|(hash, _)| *hash).collect();
+        let found = store.webhook_bindings_of_refused(&hashes).await?;
+        let found: HashMap<_, _> = found.into_iter().collect();
+        for ((hash, vendor), at) in refused {
+            if let Some(binding) = found.get(&hash)
+                && is_good_for(binding, vendor, at)
+            {
+                tracing::debug!(
+                    webhook_token.id = %binding.token,
+                    "the source of a webhook was not accepted"
+                );
+                let marks = Marks::of(binding);
+                self.note(&marks, &marks.refused, at);
+            }
+            let mut left = self.refused();
+            // Unless it was refused again meanwhile.
+            if left.get(&(hash, vendor)) == Some(&at) {
+                left.remove(&(hash, vendor));
+            }
+        }
+        Ok(())
     }
 
     /// Asks again for everything that is in use.

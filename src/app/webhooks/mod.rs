@@ -5,11 +5,14 @@
 pub(super) mod bindings;
 mod sources;
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use sha2::{Digest as _, Sha256};
-use tokio::time::{Instant, Interval, MissedTickBehavior};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, Interval, MissedTickBehavior},
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -27,7 +30,7 @@ use crate::{
         vendor::Vendor,
         webhook_token::WebhookToken,
     },
-    storage::{Accepted, NotTaken, WebhookBinding, within},
+    storage::{Accepted, NotTaken, TokenHash, WebhookBinding, within},
     telemetry,
 };
 
@@ -35,131 +38,169 @@ use crate::{
 /// and it comes again.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How much of a body is kept for anybody until its signature is judged: what the head of a request may be
+/// too, and more than the vendors' events are.
+const KEPT_OF_ANYBODY: usize = 16 * 1024;
+/// How many larger ones are kept at once, of whomever.
+const LARGE_AT_ONCE: usize = 64;
+
 /// How metrics call the vendor of a webhook that names none of ours.
 const NO_VENDOR: &str = "(none)";
 
 /// A webhook that may be good: the rest is for its body to tell.
-#[derive(Debug)]
 pub struct IncomingWebhook {
     vendor: Vendor,
-    /// Nothing if no token is known that would admit it; it is refused, but not before its body was
-    /// waited for.
-    known: Option<Arc<Known>>,
-    /// What tells whether the body is signed; nothing if the source vouches already.
-    seal: Option<Seal>,
-    /// As much of it as has come, if a token is known.
+    /// What its token is looked up by; nothing if it is none of ours by its form. Such a webhook is refused,
+    /// but not before its body was waited for.
+    token: Option<TokenHash>,
+    gate: Gate,
+    /// As much of it as has come.
     body: Vec<u8>,
-    /// How long the database may still take.
+    /// How long the rest may still keep the vendor waiting.
     patience: Duration,
 }
 
+/// What of the source is known already.
+enum Gate {
+    /// It is the vendor, and this is the token.
+    Passed(Arc<Known>),
+    /// It is the vendor if this is the signature of the body. Before that is known nothing is asked of the
+    /// database, and the token decides of nothing.
+    Sealed(Seal, Option<OwnedSemaphorePermit>),
+}
+
+impl fmt::Debug for IncomingWebhook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IncomingWebhook")
+            .field("vendor", &self.vendor)
+            .field("token", &self.token_id())
+            .finish_non_exhaustive()
+    }
+}
+
 impl IncomingWebhook {
-    /// What logs show in place of the token, if it is known.
+    /// What logs show in place of the token, as soon as it is known.
     #[must_use]
     pub fn token_id(&self) -> Option<WebhookTokenId> {
-        self.known.as_ref().map(|known| known.binding.token)
+        match &self.gate {
+            Gate::Passed(known) => Some(known.binding.token),
+            Gate::Sealed(..) => None,
+        }
     }
 
-    /// Whether it comes from the vendor, whatever its body is.
+    /// Whether it is known to come from the vendor, whatever its body is.
     #[must_use]
     pub fn is_vouched(&self) -> bool {
-        self.known.is_some() && self.seal.is_none()
-    }
-
-    /// Takes the next part of the body. That takes as long whether a token is known or not, but nothing is
-    /// kept for a stranger.
-    pub fn add(&mut self, part: &[u8]) {
-        if let Some(seal) = &mut self.seal {
-            seal.add(part);
-        }
-        if self.known.is_some() {
-            self.body.extend_from_slice(part);
-        }
+        matches!(self.gate, Gate::Passed(_))
     }
 }
 
 impl App {
-    /// What can be judged before the body is read, so that strangers can't make us hold what they
-    /// send: the source has to vouch for the webhook, or there has to be a signature that may, and the
-    /// token has to be alive and bound to a connection of just this vendor.
+    /// What can be judged before the body is read, so that it is not read of strangers: the source has to
+    /// vouch for the webhook, and then the token has to be alive and bound to a connection of just this
+    /// vendor; or there has to be a signature that may vouch.
     pub async fn recognise_webhook(
         &self,
         provider: &str,
         token: &str,
         proof: &WebhookProof<'_>,
     ) -> Result<IncomingWebhook, AppError> {
-        let began = Instant::now();
-        let vendor: Option<Vendor> = provider.parse().ok();
-        let sources = &self.0.parts.webhook_sources;
-        let standing = vendor.map(|vendor| (vendor, sources.judge(vendor, proof)));
-        let is_vouched = matches!(standing, Some((_, Standing::Vouched)));
-        let finding = self.find_binding(vendor, token, is_vouched);
-        let found = match tokio::time::timeout(PATIENCE, finding).await {
-            Ok(found) => found,
-            Err(_) => Err(AppError::WebhookNotTaken(Arc::new(NotTaken::TooLate))),
+        let Ok(vendor) = provider.parse::<Vendor>() else {
+            return Err(counted(None, AppError::WebhookRefused));
         };
-        let known = found.map_err(|error| counted(vendor, error))?;
-        let (vendor, seal) = match standing {
-            Some((vendor, Standing::Vouched)) if known.is_some() => (vendor, None),
-            Some((vendor, Standing::Signed(seal))) => (vendor, Some(seal)),
-            _ => return Err(self.refused(vendor, known.as_ref())),
+        // A text that is no token of ours by its form never reaches the database.
+        let token = WebhookToken::parse(token).ok().map(|token| token.hash());
+        let mut patience = PATIENCE;
+        let gate = match self.0.parts.webhook_sources.judge(vendor, proof) {
+            Standing::Vouched => {
+                let finding = self.find_binding(vendor, token, &mut patience);
+                Gate::Passed(finding.await?)
+            }
+            Standing::Signed(seal) => Gate::Sealed(seal, None),
+            Standing::Stranger => return Err(self.refused(vendor, token)),
         };
         Ok(IncomingWebhook {
             vendor,
-            known,
-            seal,
+            token,
+            gate,
             body: Vec::new(),
-            patience: PATIENCE.saturating_sub(began.elapsed()),
+            patience,
         })
+    }
+
+    /// Takes the next part of the body, the same way whatever the token is. Somebody whose signature is not
+    /// judged yet has to wait for room before much is kept.
+    pub async fn add_to_webhook(
+        &self,
+        webhook: &mut IncomingWebhook,
+        part: &[u8],
+    ) -> Result<(), AppError> {
+        if let Gate::Sealed(seal, room) = &mut webhook.gate {
+            seal.add(part);
+            if room.is_none() && webhook.body.len() + part.len() > KEPT_OF_ANYBODY {
+                let asking = Arc::clone(&self.0.large_webhooks).acquire_owned();
+                let given = in_time(webhook.vendor, &mut webhook.patience, asking).await?;
+                // It is never closed.
+                *room = given.ok();
+            }
+        }
+        webhook.body.extend_from_slice(part);
+        Ok(())
     }
 
     /// Refuses a webhook after all.
     #[must_use]
     pub fn refuse_webhook(&self, webhook: &IncomingWebhook) -> AppError {
-        self.refused(Some(webhook.vendor), webhook.known.as_ref())
+        self.refused(webhook.vendor, webhook.token)
     }
 
-    fn refused(&self, vendor: Option<Vendor>, known: Option<&Arc<Known>>) -> AppError {
-        if let Some(known) = known {
-            tracing::debug!("the webhook's source was not accepted");
+    /// Which token it was is found out later, if any: now it would tell the one kind from the other.
+    fn refused(&self, vendor: Vendor, token: Option<TokenHash>) -> AppError {
+        if let Some(token) = token {
             let now = self.0.parts.clock.now();
-            self.0.bindings.note_refused(known, now);
+            self.0.bindings.note_refused(vendor, token, now);
         }
-        counted(vendor, AppError::WebhookRefused)
+        counted(Some(vendor), AppError::WebhookRefused)
     }
 
+    /// What the token of a webhook that comes from the vendor is bound to.
     async fn find_binding(
         &self,
-        vendor: Option<Vendor>,
-        token: &str,
-        is_vouched: bool,
-    ) -> Result<Option<Arc<Known>>, AppError> {
-        // A text that is no token of ours by its form never reaches the database.
-        let (Some(vendor), Ok(token)) = (vendor, WebhookToken::parse(token)) else {
-            return Ok(None);
-        };
+        vendor: Vendor,
+        token: Option<TokenHash>,
+        patience: &mut Duration,
+    ) -> Result<Arc<Known>, AppError> {
         let parts = &self.0.parts;
-        let finding = self.0.bindings.find(&parts.store, token.hash(), is_vouched);
-        let known = finding.await?;
-        Ok(known.filter(|known| {
-            let binding = &known.binding;
-            let over = binding
-                .expires_at
-                .is_some_and(|end| end <= parts.clock.now());
-            binding.vendor == vendor && !over
-        }))
+        let found = match token {
+            Some(token) => {
+                let finding = self.0.bindings.find(&parts.store, token);
+                let found = in_time(vendor, patience, finding).await?;
+                found.map_err(|error| counted(Some(vendor), error))?
+            }
+            None => None,
+        };
+        found
+            .filter(|known| known.is_good_for(vendor, parts.clock.now()))
+            .ok_or_else(|| counted(Some(vendor), AppError::WebhookRefused))
     }
 
-    /// The signature, where the source does not vouch yet, and the inbox behind it. When this returns,
-    /// the webhook and the pull that it asks for are on disk.
-    pub async fn accept_webhook(&self, webhook: IncomingWebhook) -> Result<(), AppError> {
+    /// The signature, where the source does not vouch yet, then the token, and the inbox behind them. When
+    /// this returns, the webhook and the pull that it asks for are on disk.
+    pub async fn accept_webhook(&self, webhook: &mut IncomingWebhook) -> Result<(), AppError> {
         let vendor = webhook.vendor;
-        let is_good = webhook.seal.is_none_or(Seal::holds);
-        let Some(known) = webhook.known.as_ref().filter(|_| is_good) else {
-            return Err(self.refused(Some(vendor), webhook.known.as_ref()));
+        if let Gate::Sealed(seal, _) = &webhook.gate {
+            if !seal.holds() {
+                return Err(self.refuse_webhook(webhook));
+            }
+            let finding = self.find_binding(vendor, webhook.token, &mut webhook.patience);
+            webhook.gate = Gate::Passed(finding.await?);
+        }
+        let Gate::Passed(known) = &webhook.gate else {
+            return Err(self.refuse_webhook(webhook));
         };
         let now = self.0.parts.clock.now();
-        let delivery = self.judge(&known.binding, webhook.body, now);
+        let body = std::mem::take(&mut webhook.body);
+        let delivery = self.judge(&known.binding, body, now);
         let delivery = delivery.map_err(|error| counted(Some(vendor), error))?;
         let outcome = delivery.outcome;
         match self.take_in(delivery, webhook.patience).await {
@@ -279,6 +320,26 @@ fn rounds() -> Interval {
     ticks
 }
 
+/// Room for the large bodies that anybody may have sent.
+pub(super) fn room_for_large() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(LARGE_AT_ONCE))
+}
+
+/// Waits no longer than there is patience left, and takes what it took off it.
+async fn in_time<T>(
+    vendor: Vendor,
+    patience: &mut Duration,
+    work: impl Future<Output = T>,
+) -> Result<T, AppError> {
+    let began = Instant::now();
+    let done = tokio::time::timeout(*patience, work).await;
+    *patience = patience.saturating_sub(began.elapsed());
+    done.map_err(|_| {
+        let late = AppError::WebhookNotTaken(Arc::new(NotTaken::TooLate));
+        counted(Some(vendor), late)
+    })
+}
+
 /// Counts a webhook that was not accepted.
 fn counted(vendor: Option<Vendor>, error: AppError) -> AppError {
     let outcome = match error {
@@ -325,8 +386,8 @@ fn is_same(ours: &str, theirs: &str) -> bool {
 /// Bytes that are written as hexadecimal digits.
 struct Hex<'a>(&'a [u8]);
 
-impl std::fmt::LowerHex for Hex<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::LowerHex for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }

@@ -63,8 +63,8 @@ impl Seal {
     }
 
     /// Whether the vendor has signed just what has come.
-    pub(super) fn holds(self) -> bool {
-        self.so_far.verify_slice(&self.claimed).is_ok()
+    pub(super) fn holds(&self) -> bool {
+        self.so_far.clone().verify_slice(&self.claimed).is_ok()
     }
 }
 

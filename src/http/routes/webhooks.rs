@@ -13,7 +13,7 @@ use crate::{
     app::{IncomingWebhook, WebhookProof},
     http::{
         Api,
-        body::{WEBHOOK_PATIENCE, read_webhook},
+        body::{WEBHOOK_PATIENCE, WebhookBody},
         openapi::WebhookProblems,
         problem::Problem,
     },
@@ -55,43 +55,43 @@ pub(in crate::http) async fn receive(
         peer: peer.ip(),
         headers: &values,
     };
-    let webhook = api
+    let mut webhook = api
         .app()
         .recognise_webhook(&provider, &token, &proof)
         .await?;
-    let token = webhook.token_id();
-    let name = || {
-        if let Some(token) = token {
-            tracing::Span::current().record("webhook_token.id", display(token));
-        }
-    };
+    let outcome = take(&api, &mut webhook, &head.headers, body).await;
     // A span that records one more thing writes all that it holds anew, for nothing as long as
     // nothing is told of the webhook.
-    if tracing::enabled!(tracing::Level::DEBUG) {
-        name();
-    }
-    let outcome = take(&api, webhook, &head.headers, body).await;
-    if outcome.is_err() {
-        name();
+    if (outcome.is_err() || tracing::enabled!(tracing::Level::DEBUG))
+        && let Some(token) = webhook.token_id()
+    {
+        tracing::Span::current().record("webhook_token.id", display(token));
     }
     outcome
 }
 
 async fn take(
     api: &Api,
-    mut webhook: IncomingWebhook,
+    webhook: &mut IncomingWebhook,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<StatusCode, Problem> {
-    // Where no token is known too, or whoever sends a body slowly, or a large one, could tell a good token
-    // by how long the answer takes.
-    match read_webhook(headers, body, WEBHOOK_PATIENCE, |part| webhook.add(part)).await {
-        Ok(()) => {
-            api.app().accept_webhook(webhook).await?;
-            Ok(StatusCode::ACCEPTED)
+    let app = api.app();
+    // What is wrong with a body is for the vendor to know.
+    let hide = |webhook: &IncomingWebhook, fault: Problem| {
+        if webhook.is_vouched() {
+            fault
+        } else {
+            app.refuse_webhook(webhook).into()
         }
-        Err(fault) if webhook.is_vouched() => Err(fault),
-        // What is wrong with a body is for the vendor to know.
-        Err(_) => Err(api.app().refuse_webhook(&webhook).into()),
+    };
+    // Whatever the token is, or whoever sends a body slowly, or a large one, could tell a good token by how
+    // long the answer takes.
+    let body = WebhookBody::new(headers, body, WEBHOOK_PATIENCE);
+    let mut body = body.map_err(|fault| hide(webhook, fault))?;
+    while let Some(part) = body.next().await.map_err(|fault| hide(webhook, fault))? {
+        app.add_to_webhook(webhook, &part).await?;
     }
+    app.accept_webhook(webhook).await?;
+    Ok(StatusCode::ACCEPTED)
 }

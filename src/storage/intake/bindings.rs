@@ -65,6 +65,14 @@ impl Store {
         find(&self.known_bindings, hashes).await
     }
 
+    /// The same of tokens that strangers may have made up, where nobody waits for it.
+    pub async fn webhook_bindings_of_refused(
+        &self,
+        hashes: &[TokenHash],
+    ) -> Result<Vec<(TokenHash, WebhookBinding)>, StorageError> {
+        find(&self.webhook_notes, hashes).await
+    }
+
     /// Notes what happened by tokens: to the minute, but so that it can be told whether the last webhook
     /// of a connection was accepted. Answers which could not be written, because somebody, an operator or
     /// another process, held their rows: nobody is waited for.

@@ -4,6 +4,7 @@
 mod mysql;
 #[cfg(feature = "connector-postgres")]
 mod postgres;
+#[cfg(feature = "connector-postgres")]
 mod relay;
 #[cfg(feature = "connector-rest")]
 mod rest;

@@ -20,7 +20,7 @@ use sqlx::{
     AssertSqlSafe, Connection as _, Executor as _, MySqlConnection, mysql::MySqlConnectOptions,
 };
 
-use super::cluster::remove_orphans;
+use super::{cluster::remove_orphans, is_required};
 
 /// Far more than it takes, even beside other work.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -45,7 +45,7 @@ fn start() -> Option<MariaDb> {
             LEFT OUT: the tests of the mysql connector, for want of a MariaDB to run against.\n\
             To run them too: apt-get install --no-install-recommends mariadb-server-core mariadb-client-core\n\
             ==============================================================================\n";
-        assert!(!is_required(), "{told}");
+        assert!(!is_required("REQUIRE_MARIADB"), "{told}");
         // Past the harness, which would swallow what a passing test prints.
         let _ = std::io::stderr().write_all(told.as_bytes());
         return None;
@@ -109,14 +109,6 @@ fn start() -> Option<MariaDb> {
         thread::sleep(Duration::from_millis(50));
     }
     Some(server)
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the tests' counterpart of the command line, which reads the environment for the program"
-)]
-fn is_required() -> bool {
-    std::env::var_os("REQUIRE_MARIADB").is_some()
 }
 
 #[expect(

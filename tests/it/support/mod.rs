@@ -7,6 +7,7 @@ mod client;
 mod clock;
 pub(crate) mod cluster;
 pub(crate) mod inspect;
+#[cfg(feature = "connector-mysql")]
 pub(crate) mod mariadb;
 pub(crate) mod process;
 pub(crate) mod relay;
@@ -22,6 +23,15 @@ pub(crate) use self::{
     sources::Sources,
     vendors::Vendors,
 };
+
+/// Whether a test must not pass for want of what it needs, as a variable says.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the tests' counterpart of the command line, which reads the environment for the program"
+)]
+pub(crate) fn is_required(variable: &str) -> bool {
+    std::env::var_os(variable).is_some()
+}
 
 /// Bytes as hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {

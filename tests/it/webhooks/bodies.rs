@@ -9,8 +9,11 @@ use std::{
 };
 
 use axum::body::Body;
-use futures_util::stream;
-use matcher_discovery::domain::{random::OsRandom, webhook_token::WebhookToken};
+use futures_util::{FutureExt as _, stream};
+use matcher_discovery::{
+    app::{IncomingWebhook, WebhookProof},
+    domain::{random::OsRandom, webhook_token::WebhookToken},
+};
 
 use super::{Endpoint, SECRET, created, expect_taken, gates::expect_refusal, send, sign};
 use crate::support::{Answer, TestApp};
@@ -125,4 +128,67 @@ async fn the_vendor_hears_what_is_wrong_with_its_body() {
     super::nothing_was_written(&app).await;
     let body = created("event-1").to_string();
     expect_taken(&deliver(&app, &good, VENDOR, &[], Body::from(body)).await);
+}
+
+/// What is made of a webhook that may be signed, before its body comes.
+async fn begun(app: &TestApp, token: &str) -> IncomingWebhook {
+    let signature = sign(b"another body");
+    let headers = |name: &str| match name {
+        "x-webhook-signature" => vec![signature.as_bytes()],
+        _ => Vec::new(),
+    };
+    let proof = WebhookProof {
+        peer: STRANGER.parse().unwrap(),
+        headers: &headers,
+    };
+    let webhook = app.app().recognise_webhook("pluggy", token, &proof);
+    webhook.await.unwrap()
+}
+
+#[tokio::test]
+async fn only_so_many_large_bodies_are_kept_of_whoever_may_be_a_stranger() {
+    let (app, paths) = start().await;
+    for path in &paths {
+        let token = path.rsplit('/').next().unwrap();
+        let large = vec![b' '; 100_000];
+        let mut kept = Vec::new();
+        loop {
+            // A task that goes on for long is made to wait where there is nothing to wait for.
+            tokio::task::yield_now().await;
+            let mut webhook = begun(&app, token).await;
+            let adding = app.app().add_to_webhook(&mut webhook, &large);
+            let Some(added) = adding.now_or_never() else {
+                break;
+            };
+            added.unwrap();
+            kept.push(webhook);
+        }
+        assert_eq!(kept.len(), 64);
+        tokio::task::yield_now().await;
+        // Nobody is in the way of what the vendors send.
+        let mut small = begun(&app, token).await;
+        let adding = app.app().add_to_webhook(&mut small, &[b' '; 10_000]);
+        adding.now_or_never().unwrap().unwrap();
+        let more = app.app().add_to_webhook(&mut small, &[b' '; 10_000]);
+        assert!(more.now_or_never().is_none());
+        kept.pop();
+        let more = app.app().add_to_webhook(&mut small, &[b' '; 10_000]);
+        more.now_or_never().unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_is_logged_of_a_webhook_holds_nothing_of_its_body() {
+    let (app, [good, _]) = start().await;
+    let mut webhook = begun(&app, good.rsplit('/').next().unwrap()).await;
+    let adding = app.app().add_to_webhook(&mut webhook, b"Padaria");
+    adding.await.unwrap();
+    let shown = format!("{webhook:?}");
+    assert!(shown.contains("vendor: Pluggy"), "{shown}");
+    let bytes = format!("{:?}", b"Padaria");
+    let bytes = bytes.trim_matches(['[', ']']);
+    assert!(
+        !shown.contains(bytes) && !shown.contains("Padaria"),
+        "{shown}"
+    );
 }

@@ -150,6 +150,21 @@ async fn the_tokens_of_a_connection_are_judged_together() {
 }
 
 #[tokio::test]
+async fn what_was_refused_for_its_token_says_nothing_of_the_connection() {
+    let told = Told::start().await;
+    let created = told.app.clock.now();
+    let belvo = told.endpoint.path().replace("pluggy", "belvo");
+    let answer = send(&told.app, &belvo, "203.0.113.7", &[], "{}").await;
+    answer.expect_problem(401, "MTCH-0212");
+    told.expect("never", "none_received", created).await;
+    told.app
+        .execute("UPDATE webhook_tokens SET expires_at = created_at")
+        .await;
+    told.refused().await;
+    told.expect("never", "none_received", created).await;
+}
+
+#[tokio::test]
 async fn what_could_not_be_noted_is_noted_later() {
     let told = Told::start().await;
     let url = told.app.database_url();
@@ -163,6 +178,17 @@ async fn what_could_not_be_noted_is_noted_later() {
     assert_eq!(told.webhooks().await["verdict"], "never");
     tx.rollback().await.unwrap();
     told.expect("ok", "accepted", told.app.clock.now()).await;
+    // Not even whose token it was.
+    let mut tx = operator.begin().await.unwrap();
+    sqlx::raw_sql("LOCK TABLE webhook_tokens")
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    let now = told.after(5);
+    told.refused().await;
+    told.app.refresh_webhook_bindings().await;
+    tx.rollback().await.unwrap();
+    told.expect("rejected", "source_not_accepted", now).await;
 }
 
 #[tokio::test]
