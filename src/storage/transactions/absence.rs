@@ -244,7 +244,7 @@ impl TenantTx {
 
     /// Which rows that an account got replace which of those that it, or the one whose place it took, lost
     /// within the last day: the old one first. What was of the past since `left_at` went then, whenever it was
-    /// deleted.
+    /// deleted, so that day counts back from there.
     pub async fn replacements(
         &mut self,
         connection: ConnectionId,
@@ -269,7 +269,7 @@ impl TenantTx {
             self.tenant.0,
             connection.0,
             from.0,
-            now - REMEMBERED,
+            left_at.unwrap_or(now) - REMEMBERED,
             left_at
         )
         .fetch_all(&mut *self.tx)
