@@ -11,10 +11,7 @@ mod named;
 mod pages;
 mod superseded;
 
-use std::{
-    sync::{OnceLock, atomic::AtomicBool},
-    time::Duration,
-};
+use std::{sync::OnceLock, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
@@ -197,7 +194,6 @@ impl App {
             began: self.0.parts.clock.now(),
             stopping,
             unjudged: OnceLock::new(),
-            unsettled: AtomicBool::new(false),
         };
         let outcome = attempt.read_all().await;
         if outcome.is_err() {

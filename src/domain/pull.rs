@@ -431,16 +431,16 @@ pub struct Backfill {
 }
 
 impl Cursor {
-    /// Where it stands after `step` was read to its end, which was begun at `began`.
+    /// Where it stands after `step` was read to its end, which was begun at `began`: never further back, since
+    /// a listing in parts may have been begun before others that came to their end meanwhile.
     #[must_use]
     pub fn after(mut self, step: &Step, began: DateTime<Utc>) -> Self {
         match *step {
             Step::Named { .. } => {}
-            Step::CreatedSince(_) => self.watermark = Some(began),
+            Step::CreatedSince(_) => self.watermark = self.watermark.max(Some(began)),
             Step::Window { from, to } => {
-                let (first, last) = recent_past(began);
-                if from <= first && last <= to {
-                    self.window_at = Some(began);
+                if covers_recent_past(from, to, began) {
+                    self.window_at = self.window_at.max(Some(began));
                 }
                 if (from, to) != (first, last) {
                     let at = began;
@@ -448,23 +448,29 @@ impl Cursor {
                 }
             }
             Step::Full => {
-                self.watermark = Some(began);
-                self.window_at = Some(began);
-                self.full_at = Some(began);
+                self.watermark = self.watermark.max(Some(began));
+                self.window_at = self.window_at.max(Some(began));
+                self.full_at = self.full_at.max(Some(began));
             }
         }
         self
     }
 
     /// Where it stands after `step`, which was begun at `began`, was read as often as it is and its rows
-    /// moved each time. All but the few that moved were read: the calendar asks for it again before its
-    /// time, and not each pull.
+    /// moved each time. All but the few that moved were read, so not each pull reads it again; but whatever
+    /// asked for it asked in vain, so the calendar does before its time, however lately it was read before.
     #[must_use]
     pub fn after_unsettled(mut self, step: &Step, began: DateTime<Utc>) -> Self {
-        if matches!(step, Step::Full) {
-            self.watermark = self.watermark.max(Some(began));
-            self.window_at = self.window_at.max(Some(began - DAILY / 2));
-            self.full_at = self.full_at.max(Some(began - WEEKLY + DAILY));
+        match *step {
+            Step::Full => {
+                self.watermark = self.watermark.max(Some(began));
+                self.window_at = Some(began - DAILY / 2);
+                self.full_at = Some(began - WEEKLY + DAILY);
+            }
+            Step::Window { from, to } if covers_recent_past(from, to, began) => {
+                self.window_at = Some(began - DAILY / 2);
+            }
+            Step::CreatedSince(_) | Step::Named { .. } | Step::Window { .. } => {}
         }
         self
     }
@@ -501,6 +507,11 @@ impl Unfinished {
     pub fn is_good(&self, now: DateTime<Utc>) -> bool {
         now - self.noted_at < MARK_LASTS
     }
+}
+
+fn covers_recent_past(from: NaiveDate, to: NaiveDate, now: DateTime<Utc>) -> bool {
+    let (first, last) = recent_past(now);
+    from <= first && last <= to
 }
 
 /// One listing to read of an account.

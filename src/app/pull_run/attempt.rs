@@ -1,9 +1,6 @@
 //! One attempt at a pull: account by account, listing by listing.
 
-use std::sync::{
-    OnceLock,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::OnceLock;
 
 use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
@@ -36,8 +33,6 @@ pub(super) struct Attempt<'a> {
     pub(super) stopping: &'a CancellationToken,
     /// Why nobody can tell whether rows that are said to be gone are.
     pub(super) unjudged: OnceLock<VendorError>,
-    /// Whether the rows of a listing moved each time it was read.
-    pub(super) unsettled: AtomicBool,
 }
 
 /// An account, and how far to believe what is listed of it.
@@ -101,6 +96,7 @@ impl Attempt<'_> {
                 account_type: record.account.account_type,
             })
             .collect();
+                first_seen_at: record.first_seen_at,
         self.read_named_anywhere(&known, &report).await?;
         for account in &accounts {
             let reading = Reading {
@@ -116,8 +112,8 @@ impl Attempt<'_> {
                 self.read_unlisted(account, &report).await?;
             }
         }
-        // Only if every account was read to its end.
-        if read.quarantined.is_empty() && !self.unsettled.load(Ordering::Relaxed) {
+        // Only if every account that is listed is known.
+        if read.quarantined.is_empty() {
             self.retire(&superseded, &accounts, &read.accounts).await?;
         }
         match self.unjudged.get() {
@@ -325,12 +321,9 @@ impl Attempt<'_> {
         // Only now, since the listing was read to its end. What an account that is not listed shows of
         // itself may be nothing although it has something.
         let mut after = cursor;
-        let shows_something = reading.is_listed || !listed.seen.is_empty();
-        if listed.is_unsettled {
-            self.unsettled.store(true, Ordering::Relaxed);
-        }
-        if shows_something {
-            after = if listed.is_unsettled {
+        if listed.shows_something(&reading) {
+            // What nobody could judge is asked for again.
+            after = if listed.is_unsettled || is_unjudged {
                 cursor.after_unsettled(step, listed.began)
             } else {
                 cursor.after(step, listed.began)
