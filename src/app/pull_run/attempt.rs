@@ -109,6 +109,9 @@ impl Attempt<'_> {
         // An account that the vendor does not list just now may still have what was asked for.
         for account in &known {
             if accounts.iter().all(|listed| listed.id != account.id) {
+        if self.claimed.has_changed_rows {
+            self.link_what_was_left(&known).await?;
+        }
                 self.read_unlisted(account, &report).await?;
             }
         }
@@ -120,6 +123,32 @@ impl Attempt<'_> {
             // The next pull is told of them as well.
             Some(error) => Err(error.clone().into()),
             None => Ok(()),
+    /// Links what an earlier attempt, or a pull that did not succeed, has inserted or deleted and not linked;
+    /// nobody knows of which account that was.
+    async fn link_what_was_left(&self, known: &[StoredAccount]) -> Result<(), Stop> {
+        for account in known {
+            let mut tx = self.begin().await?;
+            let linked = tx
+                .link_replacements(
+                    self.claimed.connection,
+                    account.id,
+                    self.claimed.lease.pull,
+                    self.app.0.parts.clock.now(),
+                )
+                .await?;
+            // Their versions name this pull.
+            let progress = Progress {
+                updated: linked,
+                ..Progress::default()
+            };
+            self.app
+                .advance_in(&mut tx, &self.claimed, &progress)
+                .await?;
+            tx.commit().await?;
+        }
+        Ok(())
+    }
+
         }
     }
 
@@ -300,20 +329,14 @@ impl Attempt<'_> {
         if cursor.watermark.is_some() && !announced {
             progress.missed = listed.changed + progress.deleted;
         }
-        // What an earlier attempt has inserted or deleted may not have been linked.
-        if listed.inserted + progress.deleted > 0 || self.claimed.has_changed_rows {
-            let linked = tx
-                .link_replacements(
-                    self.claimed.connection,
-                    account.id,
-                    self.claimed.lease.pull,
-                    self.app.0.parts.clock.now(),
-                )
-                .await?;
-            if listed.inserted + progress.deleted == 0 {
-                // Their versions name this pull, which counts nothing else of this listing.
-                progress.updated += linked;
-            }
+        if listed.inserted + progress.deleted > 0 {
+            tx.link_replacements(
+                self.claimed.connection,
+                account.id,
+                self.claimed.lease.pull,
+                self.app.0.parts.clock.now(),
+            )
+            .await?;
         }
         self.app
             .advance_in(&mut tx, &self.claimed, &progress)
