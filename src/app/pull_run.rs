@@ -195,7 +195,13 @@ impl App {
             stopping,
             unjudged: OnceLock::new(),
         };
-        let outcome = attempt.read_all().await;
+        let mut outcome = attempt.read_all().await;
+        if matches!(outcome, Err(Stop::Vendor(_)))
+            && matches!(attempt.still_leads_there().await, Ok(false))
+        {
+            // That was the old place's trouble.
+            outcome = Err(Stop::LedElsewhere);
+        }
         if outcome.is_err() {
             // If this can't be written, the next attempt reads a little more than it has to.
             attempt.note_heard(&loaded.pulls).await.ok();

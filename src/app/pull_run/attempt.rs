@@ -149,7 +149,10 @@ impl Attempt<'_> {
         Ok(())
     }
 
-        }
+    /// Whether the connection still leads where it led when this attempt began.
+    pub(super) async fn still_leads_there(&self) -> Result<bool, Stop> {
+        let mut tx = self.begin().await?;
+        Ok(tx.share_connection_as_it_was(&self.connection).await?)
     }
 
     /// Reads an account that the vendor does not list. If it won't hear of it any more, that is all there
