@@ -2,6 +2,7 @@
 
 mod by_hand;
 mod continued;
+mod deleted;
 mod drift;
 mod left;
 mod locks;
