@@ -239,7 +239,8 @@ async fn an_old_link_goes_once_the_new_one_was_read_whole_whichever_pull_comes_b
         "link_id": reference,
     });
     house.deliver("belvo", &event).await;
-    assert_eq!(attempt(&house, "belvo").await["state"], "succeeded");
+    let pull = attempt(&house, "belvo").await;
+    assert_eq!(pull["state"], "succeeded", "{pull:#}");
     let now = house.ours("belvo").await;
     let kept = before.iter().filter(|row| now.contains(row)).count();
     assert_eq!(kept, before.len());
