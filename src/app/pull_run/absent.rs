@@ -99,8 +99,8 @@ impl Attempt<'_> {
         Ok(tx.tombstone(&gone).await?)
     }
 
-    /// Looks after what is said to be gone where a listing can't tell: what it was not asked for by name is,
-    /// and what came of that is noted if nobody can tell either.
+    /// Looks after what is said to be gone where a listing can't tell. As long as the source can be read, it
+    /// is asked for by name, unless that is what was done already: then nobody can tell.
     pub(super) async fn leave_said(
         &self,
         reading: Reading<'_>,
