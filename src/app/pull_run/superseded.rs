@@ -34,7 +34,8 @@ impl Attempt<'_> {
         let mut tx = self.begin().await?;
         let read_whole = tx.read_whole_since(self.claimed.connection, listed).await?;
         drop(tx);
-        // What moved each time it was read is in neither place perhaps, until a look that is whole.
+        // What moved each time it was read is in neither place perhaps. Its cursor stays days behind, so the old
+        // rows stay until a look that is whole; if none is for a week, daily looks have brought what there is.
         left.retain(|old| read_whole.is_some_and(|at| at >= old.superseded_at));
         // Data that is not current may be of a place that the vendor has only begun to read.
         if left.is_empty() || !self.look_at_source().await?.transactions_current {
