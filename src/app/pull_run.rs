@@ -11,10 +11,7 @@ mod named;
 mod pages;
 mod superseded;
 
-use std::{
-    sync::{OnceLock, atomic::AtomicBool},
-    time::Duration,
-};
+use std::{sync::OnceLock, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
@@ -197,9 +194,14 @@ impl App {
             began: self.0.parts.clock.now(),
             stopping,
             unjudged: OnceLock::new(),
-            unsettled: AtomicBool::new(false),
         };
-        let outcome = attempt.read_all().await;
+        let mut outcome = attempt.read_all().await;
+        if matches!(outcome, Err(Stop::Vendor(_)))
+            && matches!(attempt.still_leads_there().await, Ok(false))
+        {
+            // That was the old place's trouble.
+            outcome = Err(Stop::LedElsewhere);
+        }
         if outcome.is_err() {
             // If this can't be written, the next attempt reads a little more than it has to.
             attempt.note_heard(&loaded.pulls).await.ok();

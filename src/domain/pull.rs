@@ -234,7 +234,7 @@ pub struct NamedPlace {
 }
 
 /// Rows by name, and when each was heard of.
-type Names = BTreeMap<String, Heard>;
+pub type Names = BTreeMap<String, Heard>;
 
 /// What several events together say may have changed.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -341,6 +341,31 @@ impl Hints {
         names
     }
 
+    /// Which of them no attempt has read by name.
+    fn unread_in(&self, account: &str, place: Option<&NamedPlace>) -> Names {
+        let mut names = self.named_in(account);
+        names.retain(|name, heard| !was_read(name, *heard, place));
+        names
+    }
+
+    /// Which rows of `account`, or of any, are said to be gone, where too many are named to read them so: a
+    /// listing of everything is asked for them instead.
+    #[must_use]
+    pub fn deleted_unread(
+        &self,
+        vendor: Vendor,
+        account: &str,
+        place: Option<&NamedPlace>,
+    ) -> Names {
+        let mut names = self.unread_in(account, place);
+        if names.len() <= most_by_name(vendor) {
+            return Names::new();
+        }
+        let deleted = self.deleted_in(account);
+        names.retain(|name, _| deleted.contains(name));
+        names
+    }
+
     /// Which rows are to be read by name once for the whole connection: events named them without
     /// their account, and the vendor finds them without it.
     fn named_anywhere(&self, vendor: Vendor) -> Option<&Names> {
@@ -385,7 +410,8 @@ fn was_read(name: &str, heard: Heard, place: Option<&NamedPlace>) -> bool {
 }
 
 /// What reads these rows in an attempt that begins `now`, some at a time.
-fn in_parts(names: Names, vendor: Vendor, now: DateTime<Utc>) -> Vec<Step> {
+#[must_use]
+pub fn in_parts(names: Names, vendor: Vendor, now: DateTime<Utc>) -> Vec<Step> {
     let mut places: Vec<NamedPlace> = names
         .into_iter()
         .map(|(to, heard)| NamedPlace {
@@ -431,40 +457,46 @@ pub struct Backfill {
 }
 
 impl Cursor {
-    /// Where it stands after `step` was read to its end, which was begun at `began`.
+    /// Where it stands after `step` was read to its end, which was begun at `began`: never further back, since
+    /// a listing in parts may have been begun before others that came to their end meanwhile.
     #[must_use]
     pub fn after(mut self, step: &Step, began: DateTime<Utc>) -> Self {
         match *step {
             Step::Named { .. } => {}
-            Step::CreatedSince(_) => self.watermark = Some(began),
+            Step::CreatedSince(_) => self.watermark = self.watermark.max(Some(began)),
             Step::Window { from, to } => {
-                let (first, last) = recent_past(began);
-                if from <= first && last <= to {
-                    self.window_at = Some(began);
+                if covers_recent_past(from, to, began) {
+                    self.window_at = self.window_at.max(Some(began));
                 }
-                if (from, to) != (first, last) {
+                if (from, to) != recent_past(began) {
                     let at = began;
                     self.backfill = Some(Backfill { from, to, at });
                 }
             }
             Step::Full => {
-                self.watermark = Some(began);
-                self.window_at = Some(began);
-                self.full_at = Some(began);
+                self.watermark = self.watermark.max(Some(began));
+                self.window_at = self.window_at.max(Some(began));
+                self.full_at = self.full_at.max(Some(began));
             }
         }
         self
     }
 
     /// Where it stands after `step`, which was begun at `began`, was read as often as it is and its rows
-    /// moved each time. All but the few that moved were read: the calendar asks for it again before its
-    /// time, and not each pull.
+    /// moved each time. All but the few that moved were read, so not each pull reads it again; but whatever
+    /// asked for it asked in vain, so the calendar does before its time, however lately it was read before.
     #[must_use]
     pub fn after_unsettled(mut self, step: &Step, began: DateTime<Utc>) -> Self {
-        if matches!(step, Step::Full) {
-            self.watermark = self.watermark.max(Some(began));
-            self.window_at = self.window_at.max(Some(began - DAILY / 2));
-            self.full_at = self.full_at.max(Some(began - WEEKLY + DAILY));
+        match *step {
+            Step::Full => {
+                self.watermark = self.watermark.max(Some(began));
+                self.window_at = Some(began - DAILY / 2);
+                self.full_at = Some(began - WEEKLY + DAILY);
+            }
+            Step::Window { from, to } if covers_recent_past(from, to, began) => {
+                self.window_at = Some(began - DAILY / 2);
+            }
+            Step::CreatedSince(_) | Step::Named { .. } | Step::Window { .. } => {}
         }
         self
     }
@@ -475,6 +507,11 @@ fn recent_past(now: DateTime<Utc>) -> (NaiveDate, NaiveDate) {
     // A row of tomorrow by our clock is a row of today somewhere.
     let to = now.date_naive() + Days::new(1);
     (now.date_naive() - Days::new(WINDOW_DAYS), to)
+}
+
+fn covers_recent_past(from: NaiveDate, to: NaiveDate, now: DateTime<Utc>) -> bool {
+    let (first, last) = recent_past(now);
+    from <= first && last <= to
 }
 
 /// A listing that was begun and not read to its end.
@@ -644,8 +681,7 @@ pub fn plan(input: &PlanInput<'_>) -> Vec<Step> {
 
 /// What reads the rows of the account that events name, and whether they are too many for that.
 fn by_name(input: &PlanInput<'_>) -> (Vec<Step>, bool) {
-    let mut named = input.hints.named_in(input.account);
-    named.retain(|name, heard| !was_read(name, *heard, input.named));
+    let mut named = input.hints.unread_in(input.account, input.named);
     if named.len() > most_by_name(input.vendor) {
         return (Vec::new(), true);
     }

@@ -27,6 +27,8 @@ pub struct StoredAccount {
     pub vendor_id: String,
     /// What kind it is.
     pub account_type: AccountType,
+    /// When it was first listed.
+    pub first_seen_at: DateTime<Utc>,
 }
 
 /// An account of what the connection read before it was led elsewhere.
@@ -147,6 +149,7 @@ impl TenantTx {
                 id: AccountId(id),
                 vendor_id: account.vendor_id.clone(),
                 account_type: account.account_type,
+                first_seen_at: before.map_or(now, |one| one.first_seen_at),
             });
         }
         if !differing.is_empty() {

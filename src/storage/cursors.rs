@@ -1,6 +1,9 @@
 //! `cursors`: how far each account was read.
 
-use super::{StorageError, TenantTx};
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{StorageError, TenantTx, accounts::StoredAccount};
 use crate::domain::{
     ids::{AccountId, ConnectionId},
     pull::{Backfill, Cursor, NamedPlace, Step, Unfinished},
@@ -52,7 +55,7 @@ impl TenantTx {
         Ok((cursor, unfinished, named))
     }
 
-    /// Moves a cursor on. What is `None` stays where it is, and no instant ever moves back.
+    /// Moves a cursor to where whoever has the lease knows it to stand; that may be further back.
     pub async fn move_cursor(
         &mut self,
         connection: ConnectionId,
@@ -64,12 +67,9 @@ impl TenantTx {
                  full_at, backfill_from, backfill_to, backfill_at)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
              ON CONFLICT (tenant_id, connection_id, account_id) DO UPDATE
-             SET watermark = greatest(cursors.watermark, excluded.watermark),
-                 window_at = greatest(cursors.window_at, excluded.window_at),
-                 full_at = greatest(cursors.full_at, excluded.full_at),
-                 backfill_from = coalesce(excluded.backfill_from, cursors.backfill_from),
-                 backfill_to = coalesce(excluded.backfill_to, cursors.backfill_to),
-                 backfill_at = coalesce(excluded.backfill_at, cursors.backfill_at)",
+             SET watermark = excluded.watermark, window_at = excluded.window_at,
+                 full_at = excluded.full_at, backfill_from = excluded.backfill_from,
+                 backfill_to = excluded.backfill_to, backfill_at = excluded.backfill_at",
             self.tenant.0,
             connection.0,
             account.0,
@@ -83,6 +83,27 @@ impl TenantTx {
         .execute(&mut *self.tx)
         .await?;
         Ok(())
+    }
+
+    /// Since when everything of each of these accounts was read; `None` if it never was of one of them.
+    pub async fn read_whole_since(
+        &mut self,
+        connection: ConnectionId,
+        accounts: &[StoredAccount],
+    ) -> Result<Option<DateTime<Utc>>, StorageError> {
+        let accounts: Vec<Uuid> = accounts.iter().map(|account| account.id.0).collect();
+        let read = sqlx::query_scalar!(
+            r#"SELECT full_at AS "full_at!" FROM cursors
+               WHERE tenant_id = $1 AND connection_id = $2 AND account_id = ANY ($3)
+                 AND full_at IS NOT NULL"#,
+            self.tenant.0,
+            connection.0,
+            &accounts
+        )
+        .fetch_all(&mut *self.tx)
+        .await?;
+        let all = read.len() == accounts.len();
+        Ok(read.into_iter().min().filter(|_| all))
     }
 
     /// Notes how far rows of an account were read by name.

@@ -317,10 +317,9 @@ impl TenantTx {
         Ok(running.and_then(|pull| pull.window_from.zip(pull.window_to)))
     }
 
-    /// Puts a pull that failed, or was called off, back into the queue, as if it had never been
-    /// begun: what is told of its progress is that of what is done from now on. Only how many rows it has
-    /// changed stays, since their versions name it, and what it has inserted or deleted may still have to
-    /// be linked.
+    /// Puts a pull that failed, or was called off, back into the queue, to be begun from its beginning. What
+    /// is told of its progress goes on from where it was, as with every other attempt: the versions of rows
+    /// that it has changed name it, and what it has inserted or deleted may still have to be linked.
     pub async fn requeue_pull(
         &mut self,
         id: PullId,
@@ -342,8 +341,6 @@ impl TenantTx {
         sqlx::query!(
             "UPDATE pulls SET state = 'queued', attempts = 0, due_at = $3, asked_at = $3,
                     started_at = NULL, finished_at = NULL,
-                    accounts = 0, pages = 0, seen = 0, unchanged = 0, quarantined = 0, missed = 0,
-                    unsettled = 0,
                     named_at = NULL, named_to = NULL,
                     priority = least(priority, $4), error_class = NULL, error_message = NULL
              WHERE tenant_id = $1 AND id = $2 AND state IN ('failed', 'cancelled')",

@@ -2,6 +2,7 @@
 
 mod by_hand;
 mod continued;
+mod deleted;
 mod drift;
 mod left;
 mod locks;
@@ -290,9 +291,26 @@ async fn what_a_pull_that_failed_left_unlinked_is_linked_by_the_next_one_and_by_
     let path = house.path("pluggy");
     let did = last_pull(&house.client, path).await;
     let id = did["id"].as_str().unwrap();
-    for (again, body) in [
-        (format!("{path}/pulls"), json!({})),
-        (format!("/v1/discovery/pulls/{id}/retry"), json!({})),
+    let others: Vec<String> = house
+        .app
+        .column(
+            "SELECT min(t.vendor_id) || ' ' || a.vendor_id
+             FROM transactions t JOIN accounts a ON a.id = t.account_id
+             JOIN connections c ON c.id = t.connection_id
+             WHERE c.type = 'pluggy' AND t.deleted_at IS NULL AND NOT EXISTS (
+                 SELECT FROM transactions n WHERE n.account_id = a.id AND n.replaces_id IS NOT NULL)
+             GROUP BY a.vendor_id",
+        )
+        .await;
+    let (row, account) = others[0].split_once(' ').unwrap();
+    let of_another_account = json!({
+        "event": "transactions/updated", "eventId": "e-1", "accountId": account,
+        "itemId": house.vendors.connection("pluggy", "x")["accountRef"], "transactionIds": [row],
+    });
+    for (state, again) in [
+        ("failed", format!("{path}/pulls")),
+        ("failed", format!("/v1/discovery/pulls/{id}/retry")),
+        ("cancelled", String::new()),
     ] {
         house.app.clock.advance(TimeDelta::minutes(7));
         let now = house.app.clock.now().to_rfc3339();
@@ -300,12 +318,16 @@ async fn what_a_pull_that_failed_left_unlinked_is_linked_by_the_next_one_and_by_
         let unlinked = "UPDATE transactions SET replaces_id = NULL WHERE replaces_id IS NOT NULL";
         assert_eq!(house.app.execute(unlinked).await, 1);
         let failed = format!(
-            "UPDATE pulls SET state = 'failed', error_class = 'internal', error_message = '',
+            "UPDATE pulls SET state = '{state}', error_class = 'internal', error_message = '',
                     finished_at = '{now}' WHERE id = '{id}'"
         );
         assert_eq!(house.app.execute(&failed).await, 1);
         house.app.clock.advance(TimeDelta::minutes(7));
-        house.client.post(&again, &body).await.expect(202);
+        if again.is_empty() {
+            house.deliver("pluggy", &of_another_account).await;
+        } else {
+            house.client.post(&again, &json!({})).await.expect(202);
+        }
         assert_eq!(house.work().await, 1);
         let linked: Vec<String> = house
             .app

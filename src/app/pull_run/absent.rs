@@ -2,9 +2,16 @@
 
 use chrono::Days;
 
-use super::{Stop, attempt::Attempt, listed::Listed};
+use super::{
+    Stop,
+    attempt::{Attempt, Reading},
+    listed::Listed,
+};
 use crate::{
-    domain::{pull::Step, source::SourceReport},
+    domain::{
+        pull::{self, Cursor, Step},
+        source::SourceReport,
+    },
     storage::{Absence, Gone, StoredAccount, TenantTx},
 };
 
@@ -19,9 +26,6 @@ impl Attempt<'_> {
         step: &Step,
         listed: &Listed,
     ) -> Result<bool, Stop> {
-        if let Step::Named { ids, .. } = step {
-            return Ok(!self.said_and_absent(account, ids, listed).is_empty());
-        }
         let Some(absence) = self.absence(account, step, listed) else {
             return Ok(false);
         };
@@ -29,8 +33,7 @@ impl Attempt<'_> {
         Ok(tx.lacks_rows(&absence).await?)
     }
 
-    /// What is said to be gone and did not come by its name is gone; what is missing from a complete
-    /// listing is gone if it was missing from the one before, too.
+    /// Notes what is missing from a complete listing; what was missing from the one before, too, is gone.
     pub(super) async fn settle_absence(
         &self,
         tx: &mut TenantTx,
@@ -38,53 +41,86 @@ impl Attempt<'_> {
         step: &Step,
         listed: &Listed,
     ) -> Result<u64, Stop> {
-        if let Step::Named { ids, .. } = step {
-            let gone = Gone {
-                connection: self.claimed.connection,
-                account: account.id,
-                vendor_ids: &self.said_and_absent(account, ids, listed),
-                pull: self.claimed.lease.pull,
-                now: self.app.0.parts.clock.now(),
-            };
-            return Ok(tx.tombstone(&gone).await?);
-        }
         match self.absence(account, step, listed) {
             Some(absence) => Ok(tx.note_absent(&absence).await?.deleted),
             None => Ok(0),
         }
     }
 
-    /// Notes if something is said to be gone, did not come, and nobody can tell whether it is.
-    pub(super) fn note_unjudged(
+    /// Which rows are said to be gone and did not come, although they were asked for: by name, or with
+    /// everything where they were too many for that. A row that changed may be slow to come; only one that
+    /// is said to be gone is.
+    pub(super) async fn said_and_absent(
         &self,
-        account: &StoredAccount,
+        reading: &Reading<'_>,
         step: &Step,
         listed: &Listed,
-        report: &SourceReport,
-    ) {
-        if let Step::Named { ids, .. } = step
-            && !self.said_and_absent(account, ids, listed).is_empty()
-        {
-            if !report.state.is_usable() {
-                self.leave_unjudged(report);
-            } else if !listed.whole {
-                self.leave_to_nameless();
+    ) -> Result<Vec<String>, Stop> {
+        let account = reading.account;
+        match step {
+            Step::CreatedSince(_) | Step::Window { .. } => Ok(Vec::new()),
+            Step::Named { ids, .. } => {
+                let said = self.hints.deleted_in(&account.vendor_id);
+                let absent = |id: &&String| said.contains(*id) && !listed.seen.contains(*id);
+                Ok(ids.iter().filter(absent).cloned().collect())
+            }
+            Step::Full => {
+                let said = reading.deleted_unread.keys();
+                let absent: Vec<String> = said
+                    .filter(|id| !listed.seen.contains(*id))
+                    .cloned()
+                    .collect();
+                if absent.is_empty() {
+                    return Ok(absent);
+                }
+                // They may be of any account.
+                let mut tx = self.begin().await?;
+                Ok(tx
+                    .living_among(self.claimed.connection, account.id, &absent)
+                    .await?)
             }
         }
     }
 
-    /// A row that changed may be slow to come; only one that is said to be gone is.
-    fn said_and_absent(
+    /// Deletes what is said to be gone, now that it is known to be.
+    pub(super) async fn settle_said(
         &self,
+        tx: &mut TenantTx,
         account: &StoredAccount,
-        ids: &[String],
-        listed: &Listed,
-    ) -> Vec<String> {
-        let said = self.hints.deleted_in(&account.vendor_id);
-        ids.iter()
-            .filter(|id| said.contains(*id) && !listed.seen.contains(*id))
-            .cloned()
-            .collect()
+        said: &[String],
+    ) -> Result<u64, Stop> {
+        let gone = Gone {
+            connection: self.claimed.connection,
+            account: account.id,
+            vendor_ids: said,
+            pull: self.claimed.lease.pull,
+            now: self.app.0.parts.clock.now(),
+        };
+        Ok(tx.tombstone(&gone).await?)
+    }
+
+    /// Looks after what is said to be gone where a listing can't tell. As long as the source can be read, it
+    /// is asked for by name, unless that is what was done already: then nobody can tell.
+    pub(super) async fn leave_said(
+        &self,
+        reading: Reading<'_>,
+        cursor: Cursor,
+        step: &Step,
+        said: &[String],
+        report: &SourceReport,
+    ) -> Result<(), Stop> {
+        if !report.state.is_usable() {
+            self.leave_unjudged(report);
+        } else if matches!(step, Step::Named { .. }) {
+            self.leave_to_nameless();
+        } else {
+            let mut names = reading.deleted_unread.clone();
+            names.retain(|name, _| said.contains(name));
+            for step in pull::in_parts(names, self.connection.vendor, self.began) {
+                Box::pin(self.read_step(reading, cursor, &step, None)).await?;
+            }
+        }
+        Ok(())
     }
 
     /// What a listing says of rows that it does not hold, if it says anything.

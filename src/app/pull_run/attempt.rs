@@ -1,9 +1,6 @@
 //! One attempt at a pull: account by account, listing by listing.
 
-use std::sync::{
-    OnceLock,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::OnceLock;
 
 use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
@@ -14,7 +11,7 @@ use crate::{
     domain::{
         connection::AggregatorConnection,
         ids::PullId,
-        pull::{self, Cursor, Hints, NamedPlace, PlanInput, Progress, Step, Unfinished},
+        pull::{self, Cursor, Hints, NamedPlace, Names, PlanInput, Progress, Step, Unfinished},
         source::{SourceReport, SourceState},
     },
     storage::{ClaimedPull, StoredAccount, TenantTx},
@@ -36,19 +33,19 @@ pub(super) struct Attempt<'a> {
     pub(super) stopping: &'a CancellationToken,
     /// Why nobody can tell whether rows that are said to be gone are.
     pub(super) unjudged: OnceLock<VendorError>,
-    /// Whether the rows of a listing moved each time it was read.
-    pub(super) unsettled: AtomicBool,
 }
 
 /// An account, and how far to believe what is listed of it.
 #[derive(Clone, Copy)]
 pub(super) struct Reading<'a> {
-    account: &'a StoredAccount,
+    pub(super) account: &'a StoredAccount,
     /// How the item or link does.
     report: &'a SourceReport,
     /// Whether the vendor lists the account. Of one that it does not list, what it lists may be nothing
     /// although there is something.
-    is_listed: bool,
+    pub(super) is_listed: bool,
+    /// Which rows are said to be gone and are too many to be read by name.
+    pub(super) deleted_unread: &'a Names,
 }
 
 impl Reading<'_> {
@@ -99,16 +96,12 @@ impl Attempt<'_> {
                 id: record.id,
                 vendor_id: record.account.vendor_id,
                 account_type: record.account.account_type,
+                first_seen_at: record.first_seen_at,
             })
             .collect();
         self.read_named_anywhere(&known, &report).await?;
         for account in &accounts {
-            let reading = Reading {
-                account,
-                report: &report,
-                is_listed: true,
-            };
-            self.read_account(reading).await?;
+            self.read_account(account, &report, true).await?;
         }
         // An account that the vendor does not list just now may still have what was asked for.
         for account in &known {
@@ -116,8 +109,11 @@ impl Attempt<'_> {
                 self.read_unlisted(account, &report).await?;
             }
         }
-        // Only if every account was read to its end.
-        if read.quarantined.is_empty() && !self.unsettled.load(Ordering::Relaxed) {
+        if self.claimed.has_changed_rows {
+            self.link_what_was_left(&known).await?;
+        }
+        // Only if every account that is listed is known.
+        if read.quarantined.is_empty() {
             self.retire(&superseded, &accounts, &read.accounts).await?;
         }
         match self.unjudged.get() {
@@ -127,6 +123,38 @@ impl Attempt<'_> {
         }
     }
 
+    /// Links what an earlier attempt, or a pull that did not succeed, has inserted or deleted and not linked;
+    /// nobody knows of which account that was.
+    async fn link_what_was_left(&self, known: &[StoredAccount]) -> Result<(), Stop> {
+        for account in known {
+            let mut tx = self.begin().await?;
+            let linked = tx
+                .link_replacements(
+                    self.claimed.connection,
+                    account.id,
+                    self.claimed.lease.pull,
+                    self.app.0.parts.clock.now(),
+                )
+                .await?;
+            // Their versions name this pull.
+            let progress = Progress {
+                updated: linked,
+                ..Progress::default()
+            };
+            self.app
+                .advance_in(&mut tx, &self.claimed, &progress)
+                .await?;
+            tx.commit().await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the connection still leads where it led when this attempt began.
+    pub(super) async fn still_leads_there(&self) -> Result<bool, Stop> {
+        let mut tx = self.begin().await?;
+        Ok(tx.share_connection_as_it_was(&self.connection).await?)
+    }
+
     /// Reads an account that the vendor does not list. If it won't hear of it any more, that is all there
     /// is to be read, and nothing is wrong with the others.
     async fn read_unlisted(
@@ -134,12 +162,7 @@ impl Attempt<'_> {
         account: &StoredAccount,
         report: &SourceReport,
     ) -> Result<(), Stop> {
-        let reading = Reading {
-            account,
-            report,
-            is_listed: false,
-        };
-        let refused = match self.read_account(reading).await {
+        let refused = match self.read_account(account, report, false).await {
             Err(Stop::Vendor(error)) if error.is_permanent() => Some(error),
             other => {
                 other?;
@@ -233,15 +256,28 @@ impl Attempt<'_> {
     /// Reads what the plan says of an account. A long listing that an earlier attempt could not read to
     /// its end is gone on with, whoever asked for it, before others of its kind are begun; the plan
     /// then knows how far it led.
-    async fn read_account(&self, reading: Reading<'_>) -> Result<(), Stop> {
-        let account = reading.account;
+    async fn read_account(
+        &self,
+        account: &StoredAccount,
+        report: &SourceReport,
+        is_listed: bool,
+    ) -> Result<(), Stop> {
         let mut tx = self.begin().await?;
         let (mut cursor, unfinished, named) =
             tx.cursor(self.claimed.connection, account.id).await?;
         drop(tx);
+        let vendor = self.connection.vendor;
+        let reading = Reading {
+            account,
+            report,
+            is_listed,
+            deleted_unread: &self
+                .hints
+                .deleted_unread(vendor, &account.vendor_id, named.as_ref()),
+        };
         let plan = |cursor| {
             pull::plan(&PlanInput {
-                vendor: self.connection.vendor,
+                vendor,
                 connection: self.claimed.connection,
                 demand: self.claimed.demand,
                 asked_at: self.claimed.asked_at,
@@ -275,7 +311,7 @@ impl Attempt<'_> {
 
     /// Reads one listing to its end and settles what follows from it; answers where the cursor stands
     /// then.
-    async fn read_step(
+    pub(super) async fn read_step(
         &self,
         reading: Reading<'_>,
         cursor: Cursor,
@@ -286,51 +322,52 @@ impl Attempt<'_> {
         let listed = self.read_listing(account, step, unfinished).await?;
         let mut progress = listed.untold;
         progress.unsettled = u64::from(listed.is_unsettled);
-        let mut proves = listed.proves_absence(step, &reading, reading.report);
-        if proves && self.lacks_rows(account, step, &listed).await? {
+        let said = self.said_and_absent(&reading, step, &listed).await?;
+        let mut report = reading.report;
+        let seen_again;
+        if listed.judges(step, &reading, report) && !said.is_empty()
+            || listed.proves_absence(&reading, report)
+                && self.lacks_rows(account, step, &listed).await?
+        {
             // When a consent goes while it is listed, the rest of the pages is empty.
-            let report = self.look_at_source().await?;
-            proves = listed.proves_absence(step, &reading, &report);
-            self.note_unjudged(account, step, &listed, &report);
-        } else {
-            self.note_unjudged(account, step, &listed, reading.report);
+            seen_again = self.look_at_source().await?;
+            report = &seen_again;
         }
+        let judges = listed.judges(step, &reading, report);
+        if !judges && !said.is_empty() {
+            self.leave_said(reading, cursor, step, &said, report)
+                .await?;
+        }
+        let is_unjudged = !judges && !said.is_empty() && self.unjudged.get().is_some();
         let mut tx = self.begin().await?;
-        if proves {
-            progress.deleted = self.settle_absence(&mut tx, account, step, &listed).await?;
+        if judges && !said.is_empty() {
+            progress.deleted += self.settle_said(&mut tx, account, &said).await?;
+        }
+        if listed.proves_absence(&reading, report) {
+            progress.deleted += self.settle_absence(&mut tx, account, step, &listed).await?;
         }
         let vendor = self.connection.vendor;
         let announced = self.hints.announce(vendor, &account.vendor_id, step);
         if cursor.watermark.is_some() && !announced {
             progress.missed = listed.changed + progress.deleted;
         }
-        // What an earlier attempt has inserted or deleted may not have been linked.
-        if listed.inserted + progress.deleted > 0 || self.claimed.has_changed_rows {
-            let linked = tx
-                .link_replacements(
-                    self.claimed.connection,
-                    account.id,
-                    self.claimed.lease.pull,
-                    self.app.0.parts.clock.now(),
-                )
-                .await?;
-            if listed.inserted + progress.deleted == 0 {
-                // Their versions name this pull, which counts nothing else of this listing.
-                progress.updated += linked;
-            }
+        if listed.inserted + progress.deleted > 0 {
+            tx.link_replacements(
+                self.claimed.connection,
+                account.id,
+                self.claimed.lease.pull,
+                self.app.0.parts.clock.now(),
+            )
+            .await?;
         }
         self.app
             .advance_in(&mut tx, &self.claimed, &progress)
             .await?;
-        // Only now, since the listing was read to its end. What an account that is not listed shows of
-        // itself may be nothing although it has something.
+        // Only now, since the listing was read to its end.
         let mut after = cursor;
-        let shows_something = reading.is_listed || !listed.seen.is_empty();
-        if listed.is_unsettled {
-            self.unsettled.store(true, Ordering::Relaxed);
-        }
-        if shows_something {
-            after = if listed.is_unsettled {
+        if listed.shows_something(&reading) {
+            // What nobody could judge is asked for again.
+            after = if listed.is_unsettled || is_unjudged {
                 cursor.after_unsettled(step, listed.began)
             } else {
                 cursor.after(step, listed.began)

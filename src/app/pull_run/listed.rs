@@ -17,9 +17,9 @@ pub(super) struct Listed {
     pub(super) changed: u64,
     /// How many of them are new.
     pub(super) inserted: u64,
-    /// Whether it was read in one go, and no rows moved between its pages meanwhile. Of one that an
-    /// earlier attempt began, what the first pages held is not known any more, so that nothing is
-    /// missing from it; the next listing that is whole tells.
+    /// Whether it was read in one go, each row with a name, and, if it holds every row of its days, no rows
+    /// moved between its pages meanwhile. Of one that an earlier attempt began, what the first pages held
+    /// is not known any more, so that nothing is missing from it; the next listing that is whole tells.
     pub(super) whole: bool,
     /// What betrays that rows moved between its pages: the vendor counts other rows than came, or other ones
     /// from page to page. `None` if nothing does.
@@ -80,16 +80,20 @@ impl Listed {
         }
     }
 
-    /// Whether what did not come is gone, if every row that came could be told apart. What is said to be
-    /// gone and does not come is, as long as the source can be read at all; what is missing from a listing
-    /// is gone only if the listing is up to date.
-    pub(super) fn proves_absence(
-        &self,
-        step: &Step,
-        reading: &Reading<'_>,
-        report: &SourceReport,
-    ) -> bool {
-        let is_told = matches!(step, Step::Named { .. }) && report.state.is_usable();
-        self.whole && (is_told || reading.is_current(report))
+    /// Whether what is said to be gone and did not come is: as long as the source can be read at all, and
+    /// what was asked for would show it.
+    pub(super) fn judges(&self, step: &Step, reading: &Reading<'_>, report: &SourceReport) -> bool {
+        let would_show = matches!(step, Step::Named { .. }) || self.shows_something(reading);
+        self.whole && would_show && report.state.is_usable()
+    }
+
+    /// Whether what nobody speaks of and did not come is missing: only if the listing is up to date.
+    pub(super) fn proves_absence(&self, reading: &Reading<'_>, report: &SourceReport) -> bool {
+        self.whole && reading.is_current(report)
+    }
+
+    /// What an account that is not listed shows of itself may be nothing although it has something.
+    pub(super) fn shows_something(&self, reading: &Reading<'_>) -> bool {
+        reading.is_listed || !self.seen.is_empty()
     }
 }

@@ -22,6 +22,7 @@ use crate::{
 const RESTARTS: u32 = 2;
 /// How many pages in which nothing changed are told of at once.
 const TOLD_AT_ONCE: u64 = 20;
+
 impl Attempt<'_> {
     /// Reads one listing to its end; begins it anew when its place is lost on the way, or when its rows moved
     /// meanwhile, since one may have moved to a page that was read.

@@ -8,16 +8,17 @@ use crate::{
     storage::{StoredAccount, SupersededAccount},
 };
 
-/// How many rows are removed, or linked, in one transaction.
+/// How many rows are removed in one transaction.
 const AT_ONCE: i64 = 500;
+/// How many rows are linked in one transaction.
 const LINKED_AT_ONCE: usize = 500;
-/// How long the new place may take to load something. One that is current and has nothing by then has
-/// nothing.
+/// How long the new place may take to load something once it lists its accounts. One that is current and has
+/// nothing by then has nothing.
 const LOADED_WITHIN: TimeDelta = TimeDelta::days(7);
 
 impl Attempt<'_> {
-    /// Removes the rows of accounts that the connection no longer leads to, now that every account that it
-    /// does lead to was read to its end. Where the bank's own identifier says that one took the place of
+    /// Removes the rows of accounts that the connection no longer leads to, once every account that it does
+    /// lead to was read whole since. Where the bank's own identifier says that one took the place of
     /// another, its rows are linked to those that they replace.
     pub(super) async fn retire(
         &self,
@@ -25,16 +26,24 @@ impl Attempt<'_> {
         listed: &[StoredAccount],
         read: &[Account],
     ) -> Result<(), Stop> {
-        let left: Vec<&SupersededAccount> =
+        let mut left: Vec<&SupersededAccount> =
             superseded.iter().filter(|one| !one.is_retired).collect();
+        if left.is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.begin().await?;
+        let read_whole = tx.read_whole_since(self.claimed.connection, listed).await?;
+        drop(tx);
+        // What moved each time it was read is in neither place perhaps. Its cursor stays days behind, so the old
+        // rows stay until a look that is whole; if none is for a week, daily looks have brought what there is.
+        left.retain(|old| read_whole.is_some_and(|at| at >= old.superseded_at));
         // Data that is not current may be of a place that the vendor has only begun to read.
         if left.is_empty() || !self.look_at_source().await?.transactions_current {
             return Ok(());
         }
         for old in left {
             let successor = successor(old, superseded, listed, read);
-            let is_loaded = !listed.is_empty() && self.began - old.superseded_at > LOADED_WITHIN;
-            if is_loaded || self.is_there(successor, listed).await? {
+            if self.is_loaded(old, successor, listed).await? {
                 self.retire_one(old, successor).await?;
             }
         }
@@ -43,19 +52,26 @@ impl Attempt<'_> {
 
     /// Whether anything came of the account that took the place, or of any if it is not known which one
     /// did. Nothing at all is, for a while, more likely a vendor that has not loaded it yet.
-    async fn is_there(
+    async fn is_loaded(
         &self,
+        old: &SupersededAccount,
         successor: Option<AccountId>,
         listed: &[StoredAccount],
     ) -> Result<bool, Stop> {
         let mut tx = self.begin().await?;
+        let mut listed_since = None;
         for account in listed {
-            let counts = successor.is_none_or(|one| one == account.id);
-            if counts && tx.has_rows(account.id).await? {
+            if successor.is_some_and(|one| one != account.id) {
+                continue;
+            }
+            if tx.has_rows(account.id).await? {
                 return Ok(true);
             }
+            // One may have been known before the connection was led there.
+            let at = account.first_seen_at.max(old.superseded_at);
+            listed_since = listed_since.max(Some(at));
         }
-        Ok(false)
+        Ok(listed_since.is_some_and(|at| self.began - at > LOADED_WITHIN))
     }
 
     async fn retire_one(

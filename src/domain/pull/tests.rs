@@ -191,9 +191,63 @@ fn an_account_whose_rows_move_each_time_is_read_whole_about_daily_and_not_by_eac
     assert!(!reads_all(Demand::Named, TimeDelta::hours(1)));
     assert!(!reads_all(Demand::Named, TimeDelta::days(2)));
     assert!(reads_all(Demand::Recent, TimeDelta::days(1)));
-    // One that was read since is read in its time.
-    let read = fresh().after_unsettled(&Step::Full, at("2026-03-01T11:30:00Z"));
-    assert_eq!(read.full_at, fresh().full_at);
+}
+
+#[test]
+fn what_was_asked_for_in_vain_is_read_by_the_daily_look_however_lately_it_was_read_before() {
+    let told = hints([Hint::Full]);
+    assert!(plan(&input(&told, fresh())).contains(&Step::Full));
+    let cursor = fresh().after_unsettled(&Step::Full, at("2026-03-01T12:00:00Z"));
+    let none = Hints::default();
+    let looking = PlanInput {
+        demand: Demand::Recent,
+        asked_at: DateTime::UNIX_EPOCH,
+        now: at("2026-03-02T12:00:00Z"),
+        ..input(&none, cursor)
+    };
+    assert!(plan(&looking).contains(&Step::Full));
+}
+
+#[test]
+fn a_recent_past_whose_rows_move_each_time_is_read_twice_a_day_and_not_by_each_pull() {
+    let none = Hints::default();
+    let began = at("2026-03-01T12:00:00Z");
+    let day_old = Cursor {
+        window_at: Some(began - TimeDelta::days(1)),
+        ..fresh()
+    };
+    let steps = plan(&input(&none, day_old));
+    assert_eq!(steps.len(), 1, "{steps:?}");
+    for before in [day_old, fresh()] {
+        let cursor = before.after_unsettled(&steps[0], began);
+        for (later, expected) in [(9, 0), (12, 1)] {
+            let webhook = PlanInput {
+                now: began + TimeDelta::hours(later),
+                ..input(&none, cursor)
+            };
+            assert_eq!(plan(&webhook).len(), expected, "{later} hours later");
+        }
+    }
+    // Other days say nothing of these.
+    let other = Step::Window {
+        from: "2025-06-01".parse().unwrap(),
+        to: "2025-06-30".parse().unwrap(),
+    };
+    assert_eq!(day_old.after_unsettled(&other, began), day_old);
+}
+
+#[test]
+fn a_listing_that_was_begun_before_another_one_takes_nothing_back() {
+    let earlier = at("2026-03-01T10:00:00Z");
+    let (from, to) = recent_past(earlier);
+    for step in [
+        Step::Full,
+        Step::Window { from, to },
+        Step::CreatedSince(earlier),
+    ] {
+        assert_eq!(fresh().after(&step, earlier), fresh(), "{step:?}");
+        assert_ne!(Cursor::default().after(&step, earlier), Cursor::default());
+    }
 }
 
 #[test]

@@ -78,6 +78,27 @@ impl TenantTx {
         self.delete_rows(&ids, Some(gone.pull), gone.now).await
     }
 
+    /// Which of these rows of an account live.
+    pub async fn living_among(
+        &mut self,
+        connection: ConnectionId,
+        account: AccountId,
+        vendor_ids: &[String],
+    ) -> Result<Vec<String>, StorageError> {
+        let living = sqlx::query_scalar!(
+            "SELECT vendor_id FROM transactions
+             WHERE tenant_id = $1 AND connection_id = $2 AND vendor_id = ANY ($3)
+               AND account_id = $4 AND deleted_at IS NULL",
+            self.tenant.0,
+            connection.0,
+            vendor_ids,
+            account.0
+        )
+        .fetch_all(&mut *self.tx)
+        .await?;
+        Ok(living)
+    }
+
     /// Whether a complete listing lacks any row.
     pub async fn lacks_rows(&mut self, absence: &Absence<'_>) -> Result<bool, StorageError> {
         Ok(!self.unseen(absence).await?.is_empty())
@@ -244,7 +265,7 @@ impl TenantTx {
 
     /// Which rows that an account got replace which of those that it, or the one whose place it took, lost
     /// within the last day: the old one first. What was of the past since `left_at` went then, whenever it was
-    /// deleted.
+    /// deleted, so that day counts back from there.
     pub async fn replacements(
         &mut self,
         connection: ConnectionId,
@@ -269,7 +290,7 @@ impl TenantTx {
             self.tenant.0,
             connection.0,
             from.0,
-            now - REMEMBERED,
+            left_at.unwrap_or(now) - REMEMBERED,
             left_at
         )
         .fetch_all(&mut *self.tx)

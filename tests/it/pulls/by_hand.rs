@@ -144,7 +144,7 @@ async fn what_takes_over_a_pull_that_somebody_asked_for_is_as_urgent() {
 }
 
 #[tokio::test]
-async fn progress_is_told_once_however_often_a_pull_is_begun() {
+async fn progress_adds_up_however_often_a_pull_is_begun() {
     let house = House::build().await;
     let accounts: Vec<i64> = house
         .app
@@ -173,10 +173,14 @@ async fn progress_is_told_once_however_often_a_pull_is_begun() {
     let retry = format!("/v1/discovery/pulls/{id}/retry");
     let anew = house.client.post(&retry, &json!({})).await.expect(202);
     assert_eq!(anew.get("startedAt"), None, "{anew:#}");
-    assert_eq!(anew["progress"]["accounts"], 0, "{anew:#}");
-    assert_eq!(anew["progress"]["pages"], 0, "{anew:#}");
+    assert_eq!(anew["progress"], failed["progress"], "{anew:#}");
     assert_eq!(work_off(house.app.app()).await.unwrap(), 1);
     let done = last_pull(&house.client, house.path("pluggy")).await;
     assert_eq!(done["state"], "succeeded", "{done:#}");
+    // Each attempt lists them all.
     assert_eq!(done["progress"]["accounts"], accounts[0], "{done:#}");
+    for part in ["pages", "seen", "unchanged"] {
+        let told = [&failed, &done].map(|pull| pull["progress"][part].as_i64());
+        assert!(told[1] > told[0], "{part}: {done:#}");
+    }
 }

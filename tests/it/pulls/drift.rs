@@ -1,6 +1,7 @@
 //! Listings whose rows move while they are read.
 
 use chrono::TimeDelta;
+use matcher_discovery::domain::clock::Clock as _;
 use serde_json::json;
 
 use super::{
@@ -83,6 +84,29 @@ async fn a_listing_whose_rows_move_each_time_is_left_to_the_next_look() {
     house.app.clock.advance(TimeDelta::days(7));
     house.sweep().await;
     house.expect_truth("belvo", "two quiet looks").await;
+}
+
+#[tokio::test]
+async fn what_was_announced_and_moved_each_time_is_read_by_the_next_daily_look() {
+    let house = long_listings("belvo").await;
+    assert_eq!(attempt(&house, "belvo").await["progress"]["unsettled"], 0);
+    house.app.clock.advance(TimeDelta::minutes(7));
+    let told = house.app.clock.now();
+    let not_since = format!(
+        "SELECT count(*) FROM cursors k JOIN connections c ON c.id = k.connection_id
+         WHERE c.type = 'belvo' AND k.full_at < '{told}'"
+    );
+    drift(&house, 9).await;
+    let event = json!({
+        "webhook_type": "TRANSACTIONS", "webhook_code": "historical_update",
+        "link_id": house.vendors.connection("belvo", "x")["accountRef"],
+    });
+    house.deliver("belvo", &event).await;
+    let pull = attempt(&house, "belvo").await;
+    assert_eq!(pull["progress"]["unsettled"], 1, "{pull:#}");
+    assert_eq!(house.app.column::<i64>(&not_since).await, [1]);
+    house.sweep().await;
+    assert_eq!(house.app.column::<i64>(&not_since).await, [0]);
 }
 
 #[tokio::test]

@@ -90,6 +90,37 @@ async fn a_pull_that_began_while_its_connection_was_being_led_elsewhere_begins_a
 }
 
 #[tokio::test]
+async fn the_trouble_of_an_old_place_fails_no_pull_of_a_connection_that_is_led_elsewhere() {
+    let house = House::build().await;
+    house.app.clock.advance(TimeDelta::hours(1));
+    let pulls = format!("{}/pulls", house.path("belvo"));
+    house.client.post(&pulls, &json!({})).await.expect(202);
+    let (reference, _) = relink(&house, "belvo").await;
+    // As a change that saw nothing run.
+    let mut other = somebody(&house.app).await;
+    let mut change = other.begin().await.unwrap();
+    let id = house.path("belvo").rsplit('/').next().unwrap();
+    let statement = format!("UPDATE connections SET account_ref = '{reference}' WHERE id = '{id}'");
+    let statement = sqlx::raw_sql(sqlx::AssertSqlSafe(statement));
+    change.execute(statement).await.unwrap();
+    let fault = json!({"kind": "answer", "status": 404, "body": {"detail": "Not found."}});
+    let rule = json!({"vendor": "belvo", "path": "/api/links/", "fault": fault});
+    house.vendors.fault(&rule).await;
+    let running = house.app.app().claim_pull().await.unwrap().unwrap();
+    let never = CancellationToken::new();
+    let mut attempt = Box::pin(house.app.app().run_pull(running, &never));
+    tokio::select! {
+        () = &mut attempt => panic!("it came to its end before the change"),
+        () = someone_waits(&house.app) => {}
+    }
+    change.commit().await.unwrap();
+    attempt.await;
+    let pull = last_pull(&house.client, house.path("belvo")).await;
+    assert_eq!(pull["state"], "retrying", "{pull:#}");
+    assert_eq!(pull["attempts"], 0, "{pull:#}");
+}
+
+#[tokio::test]
 async fn an_attempt_that_ends_holds_the_running_pull_before_the_waiting_one() {
     let house = House::build().await;
     house.app.clock.advance(TimeDelta::hours(1));

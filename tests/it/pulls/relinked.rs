@@ -179,7 +179,7 @@ async fn a_new_link_that_has_nothing_for_a_week_has_nothing() {
     let fault = json!({"kind": "answer", "status": 200, "body": nothing});
     let rule = json!({"vendor": "belvo", "path": "/api/transactions", "fault": fault});
     house.vendors.fault(&rule).await;
-    for days in [0, 4] {
+    for days in [0, 5] {
         house.app.clock.advance(TimeDelta::days(days));
         house.sweep().await;
         assert_eq!(house.ours("belvo").await, before);
@@ -189,6 +189,65 @@ async fn a_new_link_that_has_nothing_for_a_week_has_nothing() {
     let listed = accounts(&house, "belvo").await;
     assert_eq!(listed.len(), old.len());
     assert!(listed.iter().all(|one| !old.contains(one)), "{listed:?}");
+}
+
+#[tokio::test]
+async fn a_new_link_that_lists_its_accounts_late_has_a_week_from_then() {
+    let house = House::build().await;
+    let before = house.ours("belvo").await;
+    let (reference, told) = relink(&house, "belvo").await;
+    lead(&house, "belvo", &reference).await;
+    let nothing = json!({"count": 0, "next": null, "previous": null, "results": []});
+    let fault = json!({"kind": "answer", "status": 200, "body": nothing});
+    // At first there is nothing at all, and then accounts without a row.
+    for (path, days) in [("/api/accounts", 8), ("/api/transactions", 0)] {
+        house.vendors.no_faults().await;
+        let rule = json!({"vendor": "belvo", "path": path, "fault": fault});
+        house.vendors.fault(&rule).await;
+        house.sweep().await;
+        assert_eq!(house.ours("belvo").await, before, "{path}");
+        house.app.clock.advance(TimeDelta::days(days));
+    }
+    house.vendors.no_faults().await;
+    house.app.clock.advance(TimeDelta::minutes(7));
+    for event in &told {
+        house.deliver("belvo", event).await;
+    }
+    assert_eq!(house.work().await, 1);
+    expect_truth_of(&house, "belvo", &reference).await;
+    assert_eq!(linked(&house).await, before.len());
+}
+
+#[tokio::test]
+async fn an_old_link_goes_once_the_new_one_was_read_whole_whichever_pull_comes_before() {
+    let house = long_listings("belvo").await;
+    assert_eq!(attempt(&house, "belvo").await["state"], "succeeded");
+    let (before, old) = (house.ours("belvo").await, accounts(&house, "belvo").await);
+    house.app.clock.advance(TimeDelta::minutes(7));
+    let (reference, _) = relink(&house, "belvo").await;
+    lead(&house, "belvo", &reference).await;
+    // At three later pages of three readings a row goes that was on an earlier one.
+    for _ in 0..9 {
+        let one = json!({"delete": 1});
+        house.vendors.scenario("belvo", "page-drift", &one).await;
+    }
+    let pull = attempt(&house, "belvo").await;
+    assert_eq!(pull["progress"]["unsettled"], 1, "{pull:#}");
+    house.app.clock.advance(TimeDelta::minutes(7));
+    let event = json!({
+        "webhook_type": "TRANSACTIONS", "webhook_code": "new_transactions_available",
+        "link_id": reference,
+    });
+    house.deliver("belvo", &event).await;
+    let pull = attempt(&house, "belvo").await;
+    assert_eq!(pull["state"], "succeeded", "{pull:#}");
+    let now = house.ours("belvo").await;
+    let kept = before.iter().filter(|row| now.contains(row)).count();
+    assert_eq!(kept, before.len());
+    house.sweep().await;
+    let listed = accounts(&house, "belvo").await;
+    assert!(listed.iter().all(|one| !old.contains(one)), "{listed:?}");
+    assert!(linked(&house).await > 1000);
 }
 
 #[tokio::test]

@@ -1,12 +1,13 @@
 //! Rows that are gone, come back, or are told anew under another name.
 
+use chrono::TimeDelta;
 use matcher_discovery::{
     domain::ids::AccountId,
     storage::{Absent, ChangeOp, FeedPosition},
 };
 use uuid::Uuid;
 
-use super::{Ledger, applied, by_name, rows, traces, versions};
+use super::{Ledger, applied, by_name, noon, rows, traces, versions};
 use crate::{api::transaction_changes::settled, support::TestApp};
 
 #[tokio::test]
@@ -146,6 +147,29 @@ async fn a_row_told_anew_under_another_name_replaces_the_deleted_one() {
     later[0].description = "Padaria 2".to_owned();
     ledger.apply(4, &later).await;
     assert_eq!(ledger.link(4).await, 0);
+}
+
+#[tokio::test]
+async fn what_went_when_a_place_was_left_is_replaced_however_long_ago_that_was() {
+    let app = TestApp::start().await;
+    let ledger = Ledger::open(&app).await;
+    let old = rows(&["1", "2"]);
+    ledger.apply(1, &old).await;
+    ledger.delete(2, &["1", "2"]).await;
+    let mut new = rows(&["3", "4"]);
+    for (new, old) in new.iter_mut().zip(&old) {
+        new.description.clone_from(&old.description);
+    }
+    ledger.apply(3, &new).await;
+    let mut tx = ledger.tx().await;
+    for (left_at, expected) in [(None, 0), (Some(noon()), 2)] {
+        let now = noon() + TimeDelta::days(30);
+        let (connection, account) = (ledger.connection, ledger.account);
+        let pairs = tx
+            .replacements(connection, account, account, left_at, now)
+            .await;
+        assert_eq!(pairs.unwrap().len(), expected, "{left_at:?}");
+    }
 }
 
 #[tokio::test]
