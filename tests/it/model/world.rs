@@ -149,6 +149,8 @@ impl World {
             world.look(vendor).await;
         }
         world.work().await;
+        // Of what happens in the moment of the first pulls nobody could tell whether they have read it.
+        world.app.clock.advance(TimeDelta::minutes(1));
         world
     }
 
