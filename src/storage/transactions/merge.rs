@@ -21,7 +21,8 @@ use crate::domain::{
     transaction::{Direction, TransactionRecord, TransactionStatus},
 };
 
-/// How many rows may wait for their turn; of very many accounts, [`FEWEST`] of each and as many again.
+/// How many rows may wait for their turn, or about as many: those that are needed next are read all the same.
+/// Of very many accounts, [`FEWEST`] of each and as many again.
 const HELD: usize = 8_000;
 /// The fewest that are read of an account at once.
 const FEWEST: usize = 4;
@@ -124,7 +125,8 @@ impl AccountMerge {
                 _ => true,
             })
             .collect();
-        let room = self.most.saturating_sub(self.waiting.len());
+        // Those that wait may all come late, and then the next ones still have to be read in few steps.
+        let room = self.most.saturating_sub(self.waiting.len()).max(limit);
         if behind.is_empty() {
             return None;
         }
