@@ -63,9 +63,11 @@ use crate::{
 
 /// How many pages of pulls are written at once. One more than the database has cores, since there is
 /// always one that waits for the log or for its next statement; those beyond only wait for each other.
-/// The database is taken to have about as many as this machine.
-fn page_writes() -> usize {
-    std::thread::available_parallelism().map_or(3, |cores| cores.get().max(2) + 1)
+/// The database is taken to have about as many as this machine. Half of the connections are left to those
+/// who only want to ask something.
+fn page_writes(connections: usize) -> usize {
+    let writers = std::thread::available_parallelism().map_or(3, |cores| cores.get().max(2) + 1);
+    writers.min(connections / 2).max(1)
 }
 
 /// What the use cases work with.
@@ -124,12 +126,13 @@ impl App {
     /// Puts the use cases together.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
+        let page_writes = page_writes(parts.store.most_connections());
         Self(Arc::new(Inner {
             parts,
             last_answers: LastAnswers::default(),
             bindings: Bindings::default(),
             large_webhooks: webhooks::room_for_large(),
-            page_writes: Semaphore::new(page_writes()),
+            page_writes: Semaphore::new(page_writes),
             worker_seen: Mutex::default(),
         }))
     }

@@ -198,6 +198,12 @@ impl Store {
         }
     }
 
+    /// How many transactions of tenants there may be at once.
+    #[must_use]
+    pub fn most_connections(&self) -> usize {
+        self.app.options().get_max_connections() as usize
+    }
+
     /// Begins a transaction that sees and writes the rows of `tenant` and no others.
     pub async fn begin(&self, tenant: TenantId) -> Result<TenantTx, StorageError> {
         self.begin_tenant(tenant, "").await
