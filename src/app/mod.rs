@@ -115,7 +115,8 @@ struct Inner {
     parts: Parts,
     last_answers: LastAnswers,
     bindings: Bindings,
-    large_webhooks: Arc<Semaphore>,
+    /// The bytes that may still be kept of webhooks whose signature is not judged yet.
+    unjudged_webhooks: Arc<Semaphore>,
     /// The turns in which pages are written.
     page_writes: Semaphore,
     /// When the workers of this process were last at it.
@@ -131,7 +132,7 @@ impl App {
             parts,
             last_answers: LastAnswers::default(),
             bindings: Bindings::default(),
-            large_webhooks: webhooks::room_for_large(),
+            unjudged_webhooks: webhooks::room_for_unjudged(),
             page_writes: Semaphore::new(page_writes),
             worker_seen: Mutex::default(),
         }))

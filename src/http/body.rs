@@ -1,7 +1,5 @@
 //! Bodies of requests: operators' are JSON by their own account, and small.
 
-use std::time::Duration;
-
 use axum::{
     body::{Body, Bytes, to_bytes},
     extract::{FromRequest, Request},
@@ -20,8 +18,6 @@ use crate::domain::fault::Fault;
 const OPERATOR_BODY: usize = 64 * 1024;
 /// The largest body of a webhook.
 const WEBHOOK_BODY: usize = 1024 * 1024;
-/// How long the body of a webhook may be on its way.
-pub(super) const WEBHOOK_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The JSON body of an operator's request.
 #[derive(Debug)]
@@ -68,16 +64,12 @@ pub(super) struct WebhookBody {
 }
 
 impl WebhookBody {
-    /// A body that has to be there within so long.
-    pub(super) fn new(
-        headers: &HeaderMap,
-        body: Body,
-        patience: Duration,
-    ) -> Result<Self, Problem> {
+    /// A body that has to be there by then.
+    pub(super) fn new(headers: &HeaderMap, body: Body, until: Instant) -> Result<Self, Problem> {
         check_length(headers, WEBHOOK_BODY)?;
         Ok(Self {
             body: Limited::new(body, WEBHOOK_BODY),
-            until: Instant::now() + patience,
+            until,
         })
     }
 
@@ -171,7 +163,7 @@ mod tests {
     async fn a_webhook_that_never_comes_is_given_up() {
         let body = || Body::from_stream(stream::pending::<Result<Vec<u8>, std::io::Error>>());
         let headers = HeaderMap::new();
-        let mut body = WebhookBody::new(&headers, body(), Duration::ZERO).unwrap();
+        let mut body = WebhookBody::new(&headers, body(), Instant::now()).unwrap();
         assert_eq!(body.next().await.unwrap_err().code, Code::Unavailable);
     }
 }

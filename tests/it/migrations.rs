@@ -156,7 +156,7 @@ fn fault_of(migration: &str) -> Option<&'static str> {
         .collect::<Vec<_>>()
         .join(" ")
         .to_lowercase()
-        .replace(['(', ')'], " ");
+        .replace(['(', ')', ','], " ");
     let statements: Vec<Vec<&str>> = code
         .split(';')
         .map(|statement| statement.split_whitespace().collect())
@@ -174,6 +174,24 @@ fn fault_of(migration: &str) -> Option<&'static str> {
         })
     };
     for words in &statements {
+        if let Some(rest) = after(words, &["alter", "table"]).map(|begin| &words[begin..]) {
+            let mut names = rest
+                .iter()
+                .filter(|word| !["if", "exists", "only"].contains(word));
+            let table = names.next().expect("a table");
+            // What a constraint is kept by, unless it is there already.
+            let builds = |end: &[&str]| match end {
+                ["unique" | "exclude", end @ ..] | ["primary", "key", end @ ..] => {
+                    !end.starts_with(&["using", "index"])
+                }
+                _ => false,
+            };
+            if !is_made_here(table) && (0..rest.len()).any(|place| builds(&rest[place..])) {
+                return Some(
+                    "adds a constraint whose index nobody can write beside: build that first",
+                );
+            }
+        }
         let begin = after(words, &["create", "index"]);
         let Some(begin) = after(words, &["create", "unique", "index"]).or(begin) else {
             continue;
@@ -217,6 +235,10 @@ fn an_index_is_built_alone_or_with_its_table() {
         "ALTER TABLE pulls ADD COLUMN x int;",
         "CREATE TABLE IF NOT EXISTS a (b int); CREATE INDEX a_idx ON a (b);",
         "CREATE TABLE a(b int); CREATE UNIQUE INDEX ON a(b);",
+        "CREATE TABLE a (b int); ALTER TABLE a ADD PRIMARY KEY (b);",
+        "ALTER TABLE pulls ADD CONSTRAINT x UNIQUE USING INDEX pulls_idx, ADD CHECK (b > 0);",
+        "ALTER TABLE pulls ADD CONSTRAINT x PRIMARY KEY USING INDEX pulls_idx;",
+        "ALTER TABLE pulls ADD FOREIGN KEY (b) REFERENCES a NOT VALID;",
         &format!("{alone}CREATE INDEX CONCURRENTLY IF NOT EXISTS a_idx\n ON a (b);"),
         &format!("{alone}CREATE UNIQUE INDEX CONCURRENTLY a_idx ON ONLY a (b)"),
     ] {
@@ -230,6 +252,13 @@ fn an_index_is_built_alone_or_with_its_table() {
         &format!("{alone}CREATE INDEX pulls_idx ON pulls (b);"),
         &format!("{alone}CREATE INDEX CONCURRENTLY a_idx ON a (b); COMMENT ON INDEX a_idx IS 'x';"),
         "DO $$ BEGIN CREATE INDEX pulls_idx ON pulls (b); END $$;",
+        "ALTER TABLE pulls ADD UNIQUE (b);",
+        "ALTER TABLE IF EXISTS ONLY pulls ADD CONSTRAINT x UNIQUE(b);",
+        "alter table pulls add column b int, add constraint x\nprimary key(b);",
+        "ALTER TABLE pulls ADD CONSTRAINT x EXCLUDE USING gist (b WITH &&);",
+        "ALTER TABLE pulls ADD COLUMN b int UNIQUE, ADD COLUMN c int;",
+        "ALTER TABLE pulls ADD CONSTRAINT x UNIQUE USING INDEX i, ADD CONSTRAINT y UNIQUE (b);",
+        "CREATE TABLE a (b int); ALTER TABLE pulls ADD UNIQUE (b);",
     ] {
         assert!(fault_of(bad).is_some(), "{bad}");
     }

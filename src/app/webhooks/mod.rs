@@ -35,14 +35,12 @@ use crate::{
 };
 
 /// How long a vendor is kept waiting for the database in all. Its own patience is not much longer,
-/// and it comes again.
+/// and it comes again. A body that anybody may have sent has to be there within as long.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How much of a body is kept for anybody until its signature is judged: what the head of a request may be
-/// too, and more than the vendors' events are.
-const KEPT_OF_ANYBODY: usize = 16 * 1024;
-/// How many larger ones are kept at once, of whomever.
-const LARGE_AT_ONCE: usize = 64;
+/// How many bytes are kept in all of bodies whose signature is not judged yet. None of them is kept for longer
+/// than [`PATIENCE`], so whoever wants to be in the way of the others has to send half of it each second.
+const UNJUDGED_BYTES: usize = 64 * 1024 * 1024;
 
 /// How metrics call the vendor of a webhook that names none of ours.
 const NO_VENDOR: &str = "(none)";
@@ -66,7 +64,16 @@ enum Gate {
     Passed(Arc<Known>),
     /// It is the vendor if this is the signature of the body. Before that is known nothing is asked of the
     /// database, and the token decides of nothing.
-    Sealed(Seal, Option<OwnedSemaphorePermit>),
+    Sealed(Unjudged),
+}
+
+/// What has come of a body that anybody may have sent.
+struct Unjudged {
+    seal: Seal,
+    /// Room for as much of it as has come.
+    room: Option<OwnedSemaphorePermit>,
+    /// When all of it has to be there.
+    due: Instant,
 }
 
 impl fmt::Debug for IncomingWebhook {
@@ -84,7 +91,7 @@ impl IncomingWebhook {
     pub fn token_id(&self) -> Option<WebhookTokenId> {
         match &self.gate {
             Gate::Passed(known) => Some(known.binding.token),
-            Gate::Sealed(..) => None,
+            Gate::Sealed(_) => None,
         }
     }
 
@@ -92,6 +99,15 @@ impl IncomingWebhook {
     #[must_use]
     pub fn is_vouched(&self) -> bool {
         matches!(self.gate, Gate::Passed(_))
+    }
+
+    /// When its body has to be there, as long as anybody may have sent it.
+    #[must_use]
+    pub fn due(&self) -> Option<Instant> {
+        match &self.gate {
+            Gate::Passed(_) => None,
+            Gate::Sealed(unjudged) => Some(unjudged.due),
+        }
     }
 }
 
@@ -116,7 +132,11 @@ impl App {
                 let finding = self.find_binding(vendor, token, &mut patience);
                 Gate::Passed(finding.await?)
             }
-            Standing::Signed(seal) => Gate::Sealed(seal, None),
+            Standing::Signed(seal) => Gate::Sealed(Unjudged {
+                seal,
+                room: None,
+                due: Instant::now() + PATIENCE,
+            }),
             Standing::Stranger => return Err(self.refused(vendor, token)),
         };
         Ok(IncomingWebhook {
@@ -129,20 +149,23 @@ impl App {
     }
 
     /// Takes the next part of the body, the same way whatever the token is. Somebody whose signature is not
-    /// judged yet has to wait for room before much is kept.
+    /// judged yet has to wait for room, for no longer than the body may take.
     pub async fn add_to_webhook(
         &self,
         webhook: &mut IncomingWebhook,
         part: &[u8],
     ) -> Result<(), AppError> {
-        if let Gate::Sealed(seal, room) = &mut webhook.gate {
-            seal.add(part);
-            if room.is_none() && webhook.body.len() + part.len() > KEPT_OF_ANYBODY {
-                let asking = Arc::clone(&self.0.large_webhooks).acquire_owned();
-                let given = in_time(webhook.vendor, &mut webhook.patience, asking).await?;
+        if let Gate::Sealed(unjudged) = &mut webhook.gate {
+            let bytes = u32::try_from(part.len()).unwrap_or(u32::MAX);
+            let asking = Arc::clone(&self.0.unjudged_webhooks).acquire_many_owned(bytes);
+            let given = tokio::time::timeout_at(unjudged.due, asking).await;
+            let given = given.map_err(|_| too_late(webhook.vendor))?;
+            match (&mut unjudged.room, given) {
+                (Some(room), Ok(more)) => room.merge(more),
                 // It is never closed.
-                *room = given.ok();
+                (room, given) => *room = given.ok(),
             }
+            unjudged.seal.add(part);
         }
         webhook.body.extend_from_slice(part);
         Ok(())
@@ -188,8 +211,8 @@ impl App {
     /// this returns, the webhook and the pull that it asks for are on disk.
     pub async fn accept_webhook(&self, webhook: &mut IncomingWebhook) -> Result<(), AppError> {
         let vendor = webhook.vendor;
-        if let Gate::Sealed(seal, _) = &webhook.gate {
-            if !seal.holds() {
+        if let Gate::Sealed(unjudged) = &webhook.gate {
+            if !unjudged.seal.holds() {
                 return Err(self.refuse_webhook(webhook));
             }
             let finding = self.find_binding(vendor, webhook.token, &mut webhook.patience);
@@ -320,9 +343,9 @@ fn rounds() -> Interval {
     ticks
 }
 
-/// Room for the large bodies that anybody may have sent.
-pub(super) fn room_for_large() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(LARGE_AT_ONCE))
+/// Room for the bodies that anybody may have sent: a permit for each byte.
+pub(super) fn room_for_unjudged() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(UNJUDGED_BYTES))
 }
 
 /// Waits no longer than there is patience left, and takes what it took off it.
@@ -334,10 +357,13 @@ async fn in_time<T>(
     let began = Instant::now();
     let done = tokio::time::timeout(*patience, work).await;
     *patience = patience.saturating_sub(began.elapsed());
-    done.map_err(|_| {
-        let late = AppError::WebhookNotTaken(Arc::new(NotTaken::TooLate));
-        counted(Some(vendor), late)
-    })
+    done.map_err(|_| too_late(vendor))
+}
+
+/// Nobody is kept waiting for longer.
+fn too_late(vendor: Vendor) -> AppError {
+    let late = AppError::WebhookNotTaken(Arc::new(NotTaken::TooLate));
+    counted(Some(vendor), late)
 }
 
 /// Counts a webhook that was not accepted.

@@ -1,23 +1,22 @@
 //! `/v1/discovery/webhooks/{provider}/{webhookToken}`: where the vendors' webhooks come in.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use axum::{
     body::Body,
     extract::{ConnectInfo, Path, Request, State, rejection::PathRejection},
     http::{HeaderMap, HeaderValue, StatusCode},
 };
+use tokio::time::Instant;
 use tracing::field::display;
 
 use crate::{
     app::{IncomingWebhook, WebhookProof},
-    http::{
-        Api,
-        body::{WEBHOOK_PATIENCE, WebhookBody},
-        openapi::WebhookProblems,
-        problem::Problem,
-    },
+    http::{Api, body::WebhookBody, openapi::WebhookProblems, problem::Problem},
 };
+
+/// How long the body of a webhook that comes from the vendor may be on its way.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Receive aggregator webhook
 ///
@@ -87,7 +86,8 @@ async fn take(
     };
     // Whatever the token is, or whoever sends a body slowly, or a large one, could tell a good token by how
     // long the answer takes.
-    let body = WebhookBody::new(headers, body, WEBHOOK_PATIENCE);
+    let until = webhook.due().unwrap_or_else(|| Instant::now() + PATIENCE);
+    let body = WebhookBody::new(headers, body, until);
     let mut body = body.map_err(|fault| hide(webhook, fault))?;
     while let Some(part) = body.next().await.map_err(|fault| hide(webhook, fault))? {
         app.add_to_webhook(webhook, &part).await?;

@@ -11,7 +11,7 @@ use std::{
 use axum::body::Body;
 use futures_util::{FutureExt as _, stream};
 use matcher_discovery::{
-    app::{IncomingWebhook, WebhookProof},
+    app::{AppError, IncomingWebhook, WebhookProof},
     domain::{random::OsRandom, webhook_token::WebhookToken},
 };
 
@@ -58,6 +58,11 @@ fn endless() -> Body {
     Body::from_stream(stream::iter(parts.take(64)))
 }
 
+/// A body that never comes.
+fn never() -> Body {
+    Body::from_stream(stream::pending::<Result<Vec<u8>, io::Error>>())
+}
+
 /// A body that tells whether it was asked for to its end.
 fn watched() -> (Body, Arc<AtomicBool>) {
     let read = Arc::new(AtomicBool::default());
@@ -93,8 +98,7 @@ async fn nobody_waits_for_a_body_that_could_not_help() {
     let (app, paths) = start().await;
     for path in &paths {
         for headers in [&[][..], &[("x-webhook-signature", "00")]] {
-            let never = Body::from_stream(stream::pending::<Result<Vec<u8>, io::Error>>());
-            expect_refusal(deliver(&app, path, STRANGER, headers, never).await);
+            expect_refusal(deliver(&app, path, STRANGER, headers, never()).await);
         }
     }
 }
@@ -146,35 +150,80 @@ async fn begun(app: &TestApp, token: &str) -> IncomingWebhook {
 }
 
 #[tokio::test]
-async fn only_so_many_large_bodies_are_kept_of_whoever_may_be_a_stranger() {
-    let (app, paths) = start().await;
-    for path in &paths {
-        let token = path.rsplit('/').next().unwrap();
-        let large = vec![b' '; 100_000];
-        let mut kept = Vec::new();
-        loop {
-            // A task that goes on for long is made to wait where there is nothing to wait for.
-            tokio::task::yield_now().await;
-            let mut webhook = begun(&app, token).await;
-            let adding = app.app().add_to_webhook(&mut webhook, &large);
-            let Some(added) = adding.now_or_never() else {
-                break;
-            };
-            added.unwrap();
-            kept.push(webhook);
+async fn the_vendor_may_take_longer_for_a_body_than_whoever_may_be_a_stranger() {
+    let (app, [good, _]) = start().await;
+    let signature = sign(b"another body");
+    let signed = [("x-webhook-signature", signature.as_str())];
+    // The vendor's body is waited for first, and would be given up first if both had as long.
+    let (waiting, waited_for) = tokio::sync::oneshot::channel();
+    let first = stream::once(async {
+        waiting.send(()).unwrap();
+        std::future::pending::<Result<Vec<u8>, io::Error>>().await
+    });
+    let stranger = async {
+        waited_for.await.unwrap();
+        deliver(&app, &good, STRANGER, &signed, never()).await
+    };
+    let answer = tokio::select! {
+        biased;
+        answer = deliver(&app, &good, VENDOR, &[], Body::from_stream(first)) => {
+            panic!("{answer:?}")
         }
-        assert_eq!(kept.len(), 64);
-        tokio::task::yield_now().await;
-        // Nobody is in the way of what the vendors send.
-        let mut small = begun(&app, token).await;
-        let adding = app.app().add_to_webhook(&mut small, &[b' '; 10_000]);
-        adding.now_or_never().unwrap().unwrap();
-        let more = app.app().add_to_webhook(&mut small, &[b' '; 10_000]);
-        assert!(more.now_or_never().is_none());
-        kept.pop();
-        let more = app.app().add_to_webhook(&mut small, &[b' '; 10_000]);
-        more.now_or_never().unwrap().unwrap();
+        answer = stranger => answer,
+    };
+    expect_refusal(answer);
+}
+
+#[tokio::test]
+async fn strangers_that_never_end_are_not_in_the_way_of_a_large_webhook() {
+    let part = vec![b' '; 20_000];
+    let (app, [good, unknown]) = start().await;
+    let mut kept = Vec::new();
+    for path in [&good, &unknown].into_iter().cycle().take(200) {
+        let mut webhook = begun(&app, path.rsplit('/').next().unwrap()).await;
+        let adding = app.app().add_to_webhook(&mut webhook, &part);
+        adding.await.unwrap();
+        kept.push(webhook);
     }
+    let mut event = created("event-1");
+    event["padding"] = "x".repeat(500_000).into();
+    let event = event.to_string();
+    let signature = sign(event.as_bytes());
+    let signed = [("x-webhook-signature", signature.as_str())];
+    let answer = deliver(&app, &good, STRANGER, &signed, Body::from(event)).await;
+    expect_taken(&answer);
+}
+
+#[tokio::test]
+async fn only_so_much_is_kept_of_whoever_may_be_a_stranger() {
+    const IN_ALL: usize = 64 * 1024 * 1024;
+    const PART: usize = 4 * 1024 * 1024;
+    let (app, [good, _]) = start().await;
+    let token = good.rsplit('/').next().unwrap();
+    let large = vec![b' '; PART];
+    let mut kept = Vec::new();
+    for _ in 0..IN_ALL / PART {
+        let mut webhook = begun(&app, token).await;
+        // It is let in by halves, and each counts.
+        for half in large.chunks(PART / 2) {
+            let adding = app.app().add_to_webhook(&mut webhook, half);
+            adding.await.unwrap();
+        }
+        kept.push(webhook);
+    }
+    // However small: nothing more is kept, of whomever, and nobody waits for ever.
+    let mut small = begun(&app, token).await;
+    let error = app.app().add_to_webhook(&mut small, b" ").await;
+    let error = error.unwrap_err();
+    assert!(matches!(error, AppError::WebhookNotTaken(_)), "{error:?}");
+    // Until one of them is gone, and then just as much as that.
+    kept.pop();
+    let mut other = begun(&app, token).await;
+    app.app().add_to_webhook(&mut other, &large).await.unwrap();
+    tokio::task::yield_now().await;
+    let mut small = begun(&app, token).await;
+    let adding = app.app().add_to_webhook(&mut small, b" ");
+    assert!(adding.now_or_never().is_none());
 }
 
 #[tokio::test]
