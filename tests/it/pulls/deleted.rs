@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::{
     House,
     continued::{allow, attempt, long_listings},
+    drift::missing,
     last_pull,
 };
 
@@ -129,6 +130,27 @@ async fn rows_that_are_named_while_many_that_are_gone_are_asked_for_are_not_take
     house.app.clock.advance(TimeDelta::minutes(10));
     assert_eq!(attempt(&house, "belvo").await["state"], "succeeded");
     house.expect_truth("belvo", "changes among deletions").await;
+}
+
+#[tokio::test]
+async fn an_attempt_that_ends_behind_a_listing_that_moved_each_time_leaves_no_place_in_it() {
+    let house = house_with_many().await;
+    many_go(&house).await;
+    // Three readings of four pages, and some of the rows that are said to be gone. At the second page of each
+    // reading there is a row less, and at the third one more, so that in the end they count as before.
+    for (delete, insert) in [(1, 0), (0, 1), (0, 0)].repeat(3) {
+        let some = json!({"delete": delete, "insert": insert});
+        house.vendors.scenario("belvo", "page-drift", &some).await;
+    }
+    allow(&house, "belvo", 12 + 3).await;
+    assert_eq!(attempt(&house, "belvo").await["state"], "retrying");
+    assert_eq!(missing(&house).await, 0);
+
+    house.vendors.no_faults().await;
+    house.app.clock.advance(TimeDelta::minutes(10));
+    assert_eq!(attempt(&house, "belvo").await["state"], "succeeded");
+    // The listing was begun anew and was whole, so what it lacks is told.
+    assert_eq!(missing(&house).await, 3);
 }
 
 #[tokio::test]
