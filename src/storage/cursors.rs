@@ -173,7 +173,7 @@ impl TenantTx {
         Ok(())
     }
 
-    /// Forgets how far a listing was read: it came to its end.
+    /// Forgets how far a listing was read: it came to its end, or its rows moved.
     pub async fn forget_listing(
         &mut self,
         connection: ConnectionId,

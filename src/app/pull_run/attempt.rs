@@ -375,7 +375,10 @@ impl Attempt<'_> {
             tx.move_cursor(self.claimed.connection, account.id, &after)
                 .await?;
         }
+        // Where they are too many, only those that are said to be gone are asked for by name: others that are
+        // before the place of those were not.
         if let Step::Named { place, .. } = step
+            && reading.deleted_unread.is_empty()
             && self.unjudged.get().is_none()
         {
             tx.note_named(self.claimed.connection, account.id, place)

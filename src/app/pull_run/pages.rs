@@ -49,6 +49,9 @@ impl Attempt<'_> {
             if let Some(earlier) = earlier.take() {
                 listed.go_on_from(&earlier);
             }
+            if has_moved {
+                self.forget_place(account.id, step).await?;
+            }
             if has_moved && restarts < RESTARTS {
                 restarts += 1;
                 earlier = Some(listed);
@@ -262,6 +265,21 @@ impl Attempt<'_> {
                 "rows of a page could not be read"
             );
         }
+    }
+
+    /// Forgets the place in a listing whose rows moved: an attempt that went on there would not know that they
+    /// did, and take for read whole what was not.
+    async fn forget_place(&self, account: AccountId, step: &Step) -> Result<(), Stop> {
+        if !step.is_exhaustive() {
+            return Ok(());
+        }
+        let mut tx = self.begin().await?;
+        self.app
+            .advance_in(&mut tx, &self.claimed, &Progress::default())
+            .await?;
+        tx.forget_listing(self.claimed.connection, account).await?;
+        tx.commit().await?;
+        Ok(())
     }
 
     /// Notes where a listing was left, and tells of the pages before, which are not read again.

@@ -29,7 +29,7 @@ async fn read_whole(house: &House) -> i64 {
     read[0]
 }
 
-async fn missing(house: &House) -> i64 {
+pub(super) async fn missing(house: &House) -> i64 {
     let missing: Vec<i64> = house
         .app
         .column("SELECT count(*) FROM transactions WHERE missing_since IS NOT NULL")
