@@ -1,7 +1,13 @@
+use std::collections::BTreeMap;
+
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::*;
+use super::{
+    hints::{FEW, MANY},
+    *,
+};
+use crate::domain::event::Hint;
 
 fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
