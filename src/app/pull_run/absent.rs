@@ -1,5 +1,7 @@
 //! Rows that a listing did not bring.
 
+use std::collections::HashSet;
+
 use chrono::Days;
 
 use super::{
@@ -114,6 +116,7 @@ impl Attempt<'_> {
         } else if matches!(step, Step::Named { .. }) {
             self.leave_to_nameless();
         } else {
+            let said: HashSet<&String> = said.iter().collect();
             let mut names = reading.deleted_unread.clone();
             names.retain(|name, _| said.contains(name));
             for step in pull::in_parts(names, self.connection.vendor, self.began) {
