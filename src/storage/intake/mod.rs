@@ -4,8 +4,12 @@
 //! own, and answers those who wait once it is committed. Under load a batch grows and each webhook
 //! costs less; a lone one waits for nobody. A second writer, or lingering for more to come, only
 //! makes it slower: the commits queue up in the database all the same, and the batches are smaller.
+//!
+//! Of a crowd most are let in by a shorter statement, and only the others by the whole one.
 
 mod bindings;
+mod columns;
+mod crowd;
 mod statement;
 
 use std::{sync::Arc, time::Duration};
@@ -19,6 +23,7 @@ use tokio::sync::{
 use tokio_util::sync::CancellationToken;
 
 pub use self::bindings::{TokenHash, WebhookBinding, WebhookNote};
+use self::crowd::ShortWay;
 use super::Store;
 use crate::{domain::delivery::NewDelivery, shutdown::Shutdown, telemetry};
 
@@ -127,6 +132,7 @@ struct Line {
     written: u64,
     /// After how many its plan is made anew.
     replan_at: u64,
+    short_way: ShortWay,
 }
 
 impl Line {
@@ -140,6 +146,7 @@ impl Line {
             connection,
             written: 0,
             replan_at: Self::FIRST_PLAN_LASTS,
+            short_way: ShortWay::default(),
         }
     }
 
@@ -161,12 +168,17 @@ struct Part {
     rows: Vec<Waiting>,
     /// Somebody held their pull when they were tried before.
     set_aside: bool,
+    /// They are to go the long way.
+    left: bool,
 }
 
 impl Part {
     fn new(rows: Vec<Waiting>) -> Self {
-        let set_aside = false;
-        Self { rows, set_aside }
+        Self {
+            rows,
+            set_aside: false,
+            left: false,
+        }
     }
 
     /// As few as can be of those that one statement may carry, the first to be written last in the list.
@@ -241,6 +253,9 @@ impl Writer {
         while let Some(mut part) = parts.pop() {
             // Whoever has given up was told that it is not safe, and will send it again.
             part.rows.retain(|one| !one.answer.is_closed());
+            if !part.left {
+                part = self.let_crowd_in(part).await;
+            }
             if part.rows.is_empty() {
                 continue;
             }
@@ -248,16 +263,11 @@ impl Writer {
             match self.try_write(&part.rows).await {
                 Ok(mut fresh) => {
                     let count = part.rows.len();
-                    telemetry::record_webhook_batch(count);
                     for one in part.rows {
                         let duplicate = !fresh.remove(&one.delivery.id.0);
                         let _ = one.answer.send(Ok(Accepted { duplicate }));
                     }
-                    if let Some(line) = &mut self.line
-                        && line.note_written(count).await.is_err()
-                    {
-                        self.line = None;
-                    }
+                    self.note_written(count).await;
                 }
                 Err(error) if statement::is_for_want_of_a_lock(&error) => {
                     let (held, free) = self.part_by_lock(part).await;
@@ -295,6 +305,51 @@ impl Writer {
         }
     }
 
+    /// Writes those of a crowd that need nothing but to be written, and answers them; the others are left.
+    /// Should this fail, all of them are: the long way finds out what is the matter.
+    async fn let_crowd_in(&mut self, part: Part) -> Part {
+        let part = Part { left: true, ..part };
+        let count = part.rows.len();
+        let Some(line) = &mut self.line else {
+            return part;
+        };
+        if !line.short_way.is_for(count) {
+            return part;
+        }
+        let deliveries = part.rows.iter().map(|one| &one.delivery);
+        let writing = crowd::write(&mut line.connection, deliveries);
+        let mut let_in = match tokio::time::timeout(PATIENCE, writing).await {
+            Ok(Ok(let_in)) => let_in,
+            Ok(Err(_)) => return part,
+            Err(_) => {
+                self.line = None;
+                return part;
+            }
+        };
+        line.short_way.note(let_in.len(), count);
+        let (inside, rows): (Vec<_>, _) = part
+            .rows
+            .into_iter()
+            .partition(|one| let_in.remove(&one.delivery.id.0));
+        let written = inside.len();
+        for one in inside {
+            let _ = one.answer.send(Ok(Accepted { duplicate: false }));
+        }
+        if written > 0 {
+            self.note_written(written).await;
+        }
+        Part { rows, ..part }
+    }
+
+    async fn note_written(&mut self, count: usize) {
+        telemetry::record_webhook_batch(count);
+        if let Some(line) = &mut self.line
+            && line.note_written(count).await.is_err()
+        {
+            self.line = None;
+        }
+    }
+
     /// Parts those whose pull somebody holds from the others.
     async fn part_by_lock(&mut self, part: Part) -> (Part, Part) {
         let held = match &mut self.line {
@@ -309,12 +364,16 @@ impl Writer {
             self.line = None;
             return (Part::new(Vec::new()), part);
         };
-        let set_aside = part.set_aside;
+        let (set_aside, left) = (part.set_aside, part.left);
         let (held, free) = part.rows.into_iter().partition(|one| {
             let delivery = &one.delivery;
             held.contains(&(delivery.tenant.0, delivery.connection.0))
         });
-        let of = |rows| Part { rows, set_aside };
+        let of = |rows| Part {
+            rows,
+            set_aside,
+            left,
+        };
         (of(held), of(free))
     }
 

@@ -2,6 +2,7 @@
 
 mod batches;
 mod bodies;
+mod crowds;
 mod gates;
 mod inbox;
 mod strangers;
