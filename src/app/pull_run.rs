@@ -228,9 +228,8 @@ impl App {
         let mut hints = tx.hints_of_pulls(claimed.connection, &pulls).await?;
         let named = tx.named_anywhere(claimed.lease.pull).await?;
         // Whatever became of that pull's work, what it has changed may not have been linked.
-        claimed.has_changed_rows |= tx
-            .has_changed_rows_since_success(claimed.connection)
-            .await?;
+        let left_since = tx.left_since_success(claimed.connection).await?;
+        claimed.left_since = claimed.left_since.into_iter().chain(left_since).min();
         drop(tx);
         inherit(&mut claimed, inherited);
         if let Some(latest) = failed.first().filter(|_| gives_up) {

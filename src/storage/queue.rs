@@ -31,8 +31,8 @@ pub struct ClaimedPull {
     pub attempts: u32,
     /// When more than single rows was last asked for.
     pub asked_at: DateTime<Utc>,
-    /// Whether an earlier attempt has inserted or deleted rows.
-    pub has_changed_rows: bool,
+    /// Since when rows may have been inserted or deleted and not linked, by an earlier attempt that did either.
+    pub left_since: Option<DateTime<Utc>>,
 }
 
 /// What came of reaching for a pull.
@@ -128,10 +128,11 @@ impl SystemTx {
                    WHERE p.tenant_id = next.tenant_id AND p.id = next.id
                    RETURNING p.tenant_id, p.id, p.connection_id, p.demand, p.window_from,
                              p.window_to, p.attempts, p.asked_at,
-                             p.inserted + p.deleted > 0 AS has_changed_rows
+                             CASE WHEN p.inserted + p.deleted > 0 THEN p.created_at END
+                                 AS left_since
                )
                SELECT tenant_id, id, connection_id, demand, window_from AS "window_from?",
-                      window_to AS "window_to?", attempts, asked_at, has_changed_rows
+                      window_to AS "window_to?", attempts, asked_at, left_since
                FROM taken
                UNION ALL
                SELECT due.tenant_id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL
@@ -162,7 +163,7 @@ impl SystemTx {
             window: row.window_from.zip(row.window_to),
             attempts: row.attempts.unwrap_or_default().unsigned_abs(),
             asked_at: row.asked_at.unwrap_or(now),
-            has_changed_rows: row.has_changed_rows.unwrap_or_default(),
+            left_since: row.left_since,
         }))
     }
 

@@ -189,7 +189,7 @@ impl Ledger {
         let now = noon() + TimeDelta::minutes(i64::try_from(number).unwrap());
         let mut tx = self.tx().await;
         let linked = tx
-            .link_replacements(self.connection, self.account, pull(number), now)
+            .link_replacements(self.connection, self.account, pull(number), now, now)
             .await
             .unwrap();
         tx.commit().await.unwrap();

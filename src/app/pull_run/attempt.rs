@@ -109,8 +109,8 @@ impl Attempt<'_> {
                 self.read_unlisted(account, &report).await?;
             }
         }
-        if self.claimed.has_changed_rows {
-            self.link_what_was_left(&known).await?;
+        if let Some(since) = self.claimed.left_since {
+            self.link_what_was_left(&known, since).await?;
         }
         // Only if every account that is listed is known.
         if read.quarantined.is_empty() {
@@ -125,7 +125,11 @@ impl Attempt<'_> {
 
     /// Links what an earlier attempt, or a pull that did not succeed, has inserted or deleted and not linked;
     /// nobody knows of which account that was.
-    async fn link_what_was_left(&self, known: &[StoredAccount]) -> Result<(), Stop> {
+    async fn link_what_was_left(
+        &self,
+        known: &[StoredAccount],
+        since: DateTime<Utc>,
+    ) -> Result<(), Stop> {
         for account in known {
             let mut tx = self.begin().await?;
             let linked = tx
@@ -133,6 +137,7 @@ impl Attempt<'_> {
                     self.claimed.connection,
                     account.id,
                     self.claimed.lease.pull,
+                    since,
                     self.app.0.parts.clock.now(),
                 )
                 .await?;
@@ -352,11 +357,13 @@ impl Attempt<'_> {
             progress.missed = listed.changed + progress.deleted;
         }
         if listed.inserted + progress.deleted > 0 {
+            let now = self.app.0.parts.clock.now();
             tx.link_replacements(
                 self.claimed.connection,
                 account.id,
                 self.claimed.lease.pull,
-                self.app.0.parts.clock.now(),
+                now,
+                now,
             )
             .await?;
         }

@@ -187,7 +187,7 @@ impl Attempt<'_> {
         };
         progress.deleted += deleted;
         if deleted + inserted > 0 {
-            tx.link_replacements(connection, account.id, pull, now)
+            tx.link_replacements(connection, account.id, pull, now, now)
                 .await?;
         }
         Ok(())

@@ -65,26 +65,40 @@ impl TenantTx {
         Ok(failed.collect())
     }
 
-    /// Whether a pull of a connection that ended since the last success has inserted or deleted rows.
-    pub async fn has_changed_rows_since_success(
+    /// Since when pulls of a connection that ended since the last success may have inserted or deleted rows; nothing
+    /// if none of them did.
+    pub async fn left_since_success(
         &mut self,
         connection: ConnectionId,
-    ) -> Result<bool, StorageError> {
+    ) -> Result<Option<DateTime<Utc>>, StorageError> {
         // The last of each is where an index ends. Whether there is any at all, the planner would look for
         // in the whole table, where one connection has most of it.
-        let has = sqlx::query_scalar!(
-            r#"SELECT coalesce(
-                   (SELECT max(finished_at) FROM pulls
-                    WHERE tenant_id = $1 AND connection_id = $2 AND inserted + deleted > 0)
-                   > (SELECT coalesce(max(finished_at), '-infinity') FROM pulls
-                      WHERE tenant_id = $1 AND connection_id = $2 AND state = 'succeeded'),
-                   false) AS "has!""#,
+        let last = sqlx::query!(
+            "SELECT (SELECT max(finished_at) FROM pulls
+                     WHERE tenant_id = $1 AND connection_id = $2
+                       AND inserted + deleted > 0) AS changed_at,
+                    (SELECT max(finished_at) FROM pulls
+                     WHERE tenant_id = $1 AND connection_id = $2
+                       AND state = 'succeeded') AS succeeded_at",
             self.tenant.0,
             connection.0
         )
         .fetch_one(&mut *self.tx)
         .await?;
-        Ok(has)
+        if last.changed_at <= last.succeeded_at {
+            return Ok(None);
+        }
+        let since = sqlx::query_scalar!(
+            "SELECT min(created_at) FROM pulls
+             WHERE tenant_id = $1 AND connection_id = $2 AND inserted + deleted > 0
+               AND ($3::timestamptz IS NULL OR finished_at > $3)",
+            self.tenant.0,
+            connection.0,
+            last.succeeded_at
+        )
+        .fetch_one(&mut *self.tx)
+        .await?;
+        Ok(since)
     }
 
     /// What the events that asked for some pulls say together.

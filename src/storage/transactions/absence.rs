@@ -248,31 +248,32 @@ impl TenantTx {
         Ok(done.rows_affected())
     }
 
-    /// Links rows that an account got to rows that it lost within the last day, where they are the same
-    /// movement told anew; answers how many.
+    /// Links rows that an account got to rows that it lost `since` or within the day before, where they are the
+    /// same movement told anew; answers how many.
     pub async fn link_replacements(
         &mut self,
         connection: ConnectionId,
         account: AccountId,
         pull: PullId,
+        since: DateTime<Utc>,
         now: DateTime<Utc>,
     ) -> Result<u64, StorageError> {
         let pairs = self
-            .replacements(connection, account, account, None, now)
+            .replacements(connection, account, account, None, since)
             .await?;
         self.link(&pairs, pull, now).await
     }
 
     /// Which rows that an account got replace which of those that it, or the one whose place it took, lost
-    /// within the last day: the old one first. What was of the past since `left_at` went then, whenever it was
-    /// deleted, so that day counts back from there.
+    /// `since` or within the day before: the old one first. What was of the past since `left_at` went then,
+    /// whenever it was deleted, so that day counts back from there.
     pub async fn replacements(
         &mut self,
         connection: ConnectionId,
         from: AccountId,
         to: AccountId,
         left_at: Option<DateTime<Utc>>,
-        now: DateTime<Utc>,
+        since: DateTime<Utc>,
     ) -> Result<Vec<(TransactionId, TransactionId)>, StorageError> {
         let gone = sqlx::query_as!(
             Row,
@@ -290,7 +291,7 @@ impl TenantTx {
             self.tenant.0,
             connection.0,
             from.0,
-            left_at.unwrap_or(now) - REMEMBERED,
+            left_at.unwrap_or(since) - REMEMBERED,
             left_at
         )
         .fetch_all(&mut *self.tx)
