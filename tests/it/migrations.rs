@@ -130,18 +130,22 @@ async fn indexes_that_were_left_half_built_are_built_again() {
     let database = empty().await;
     Store::migrate(&database.options()).await.unwrap();
     let half_built = "SELECT indexrelid::regclass::text FROM pg_index WHERE NOT indisvalid";
-    database
-        .execute(
-            "UPDATE pg_index SET indisvalid = false
-             WHERE indexrelid = 'transactions_pending_of_tenant_idx'::regclass;
-             DELETE FROM _sqlx_migrations WHERE version = 47",
-        )
-        .await;
-    let left: Vec<String> = database.column(half_built).await;
-    assert_eq!(left, ["transactions_pending_of_tenant_idx"]);
-    Store::migrate(&database.options()).await.unwrap();
-    let left: Vec<String> = database.column(half_built).await;
-    assert!(left.is_empty(), "{left:?}");
+    for (index, version) in [
+        ("transactions_pending_of_tenant_idx", 47),
+        ("pulls_next_idx", 59),
+    ] {
+        database
+            .execute(&format!(
+                "UPDATE pg_index SET indisvalid = false WHERE indexrelid = '{index}'::regclass;
+                 DELETE FROM _sqlx_migrations WHERE version = {version}"
+            ))
+            .await;
+        let left: Vec<String> = database.column(half_built).await;
+        assert_eq!(left, [index]);
+        Store::migrate(&database.options()).await.unwrap();
+        let left: Vec<String> = database.column(half_built).await;
+        assert!(left.is_empty(), "{left:?}");
+    }
 }
 
 /// The first migration that has to keep the rule: those before it were delivered already.
