@@ -22,12 +22,14 @@ pub(super) struct ShortWay {
 
 impl ShortWay {
     /// How many a crowd are. With fewer, a statement too many costs them more than a shorter one spares.
-    const CROWD: usize = 8;
-    /// How many crowds are not let try after one of which most had to go the long way after all.
+    const CROWD: usize = 16;
+    /// So many spare together what the statement costs that is then made for those who are left.
+    const WORTH_IT: usize = 48;
+    /// How many crowds are not let try after one that did not gain by it.
     const DETOURS: u32 = 16;
 
-    /// Whether so many deliveries are to try it.
-    pub(super) fn is_for(&mut self, count: usize) -> bool {
+    /// Lets so many deliveries try it, or sends them the long way at once.
+    pub(super) fn admits(&mut self, count: usize) -> bool {
         if count < Self::CROWD {
             return false;
         }
@@ -38,24 +40,31 @@ impl ShortWay {
 
     /// Notes how many of those that tried were let in.
     pub(super) fn note(&mut self, let_in: usize, count: usize) {
-        if let_in * 2 < count {
+        if let_in < count && let_in < Self::WORTH_IT {
             self.detours = Self::DETOURS;
         }
     }
 }
 
+/// Whether a delivery may take the short way: a key that expires is judged on the long one only.
+pub(super) fn may_take(delivery: &NewDelivery) -> bool {
+    delivery.outcome == DeliveryOutcome::Queued && !delivery.key_expires
+}
+
 /// Writes those deliveries that are new and whose pull waits with nothing more to do for them; the others are not
-/// looked at, and have to go the long way, that of `statement::write`. This one takes a fifth less.
+/// written, and have to go the long way, that of `statement::write`. Where none is left, this one takes a fifth
+/// less of the database's time.
 ///
 /// Each such pull is locked, for the same reason as there. Where somebody holds one nobody waits: whatever
-/// asks for it is left. A key that expires is judged on the long way only.
+/// asks for it is left.
 pub(super) async fn write(
     connection: &mut PgConnection,
     deliveries: impl Iterator<Item = &NewDelivery>,
 ) -> Result<Fresh, Error> {
-    let rows = Columns::of(
-        deliveries.filter(|one| one.outcome == DeliveryOutcome::Queued && !one.key_expires),
-    );
+    let rows = Columns::of(deliveries.filter(|one| may_take(one)));
+    if rows.ids.is_empty() {
+        return Ok(Fresh::new());
+    }
     let demand = Demand::of(&rows);
     let written = sqlx::query_scalar!(
         r#"WITH waiting AS MATERIALIZED (
@@ -129,7 +138,7 @@ pub(super) async fn write(
     Ok(written.into_iter().collect())
 }
 
-/// The connections that deliveries are of, in the order in which their pulls are locked, as columns.
+/// The connections that deliveries are of, each once, as columns.
 #[derive(Default)]
 struct Demand {
     tenants: Vec<Uuid>,
@@ -184,21 +193,23 @@ mod tests {
     #[test]
     fn few_go_the_long_way() {
         let mut way = ShortWay::default();
-        assert!(!way.is_for(1));
-        assert!(!way.is_for(7));
-        assert!(way.is_for(8));
+        assert!(!way.admits(1));
+        assert!(!way.admits(15));
+        assert!(way.admits(16));
     }
 
     #[test]
-    fn a_way_that_most_took_in_vain_is_left_alone_for_a_while() {
+    fn a_way_that_was_taken_in_vain_is_left_alone_for_a_while() {
         let mut way = ShortWay::default();
-        way.note(20, 40);
-        assert!(way.is_for(40), "half of them saved their time");
-        way.note(19, 40);
+        way.note(20, 20);
+        assert!(way.admits(40), "nobody was left");
+        way.note(48, 90);
+        assert!(way.admits(40), "enough of them were let in");
+        way.note(39, 40);
         for _ in 0..16 {
-            assert!(!way.is_for(40));
-            assert!(!way.is_for(1));
+            assert!(!way.admits(40));
+            assert!(!way.admits(1));
         }
-        assert!(way.is_for(40));
+        assert!(way.admits(40));
     }
 }

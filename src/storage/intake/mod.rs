@@ -1,11 +1,12 @@
 //! The inbox: webhooks come in, and are written down together with the pulls that they ask for.
 //!
 //! This is a group commit. One task writes whatever waits, as one statement on a connection of its
-//! own, and answers those who wait once it is committed. Under load a batch grows and each webhook
+//! own, and answers those who wait once that is committed. Under load a batch grows and each webhook
 //! costs less; a lone one waits for nobody. A second writer, or lingering for more to come, only
 //! makes it slower: the commits queue up in the database all the same, and the batches are smaller.
 //!
-//! Of a crowd most are let in by a shorter statement, and only the others by the whole one.
+//! Where many wait, those that need nothing but to be written are let in by a shorter statement first, with a
+//! commit of its own, and only the others by the whole one.
 
 mod bindings;
 mod columns;
@@ -88,6 +89,7 @@ impl Intake {
             waiting,
             options: statement::connect_options(&store.login),
             line: None,
+            short_way: ShortWay::default(),
         };
         shutdown.spawn("intake", writer.run(shutdown.token()));
         Self {
@@ -123,6 +125,7 @@ struct Writer {
     options: PgConnectOptions,
     /// Made when it is needed; dropped when anything is wrong with it.
     line: Option<Line>,
+    short_way: ShortWay,
 }
 
 /// A connection, and how good its plan still is.
@@ -132,7 +135,6 @@ struct Line {
     written: u64,
     /// After how many its plan is made anew.
     replan_at: u64,
-    short_way: ShortWay,
 }
 
 impl Line {
@@ -146,7 +148,6 @@ impl Line {
             connection,
             written: 0,
             replan_at: Self::FIRST_PLAN_LASTS,
-            short_way: ShortWay::default(),
         }
     }
 
@@ -169,7 +170,7 @@ struct Part {
     /// Somebody held their pull when they were tried before.
     set_aside: bool,
     /// They are to go the long way.
-    left: bool,
+    long_way: bool,
 }
 
 impl Part {
@@ -177,7 +178,7 @@ impl Part {
         Self {
             rows,
             set_aside: false,
-            left: false,
+            long_way: false,
         }
     }
 
@@ -253,8 +254,9 @@ impl Writer {
         while let Some(mut part) = parts.pop() {
             // Whoever has given up was told that it is not safe, and will send it again.
             part.rows.retain(|one| !one.answer.is_closed());
-            if !part.left {
+            if !part.long_way {
                 part = self.let_crowd_in(part).await;
+                part.rows.retain(|one| !one.answer.is_closed());
             }
             if part.rows.is_empty() {
                 continue;
@@ -305,32 +307,35 @@ impl Writer {
         }
     }
 
-    /// Writes those of a crowd that need nothing but to be written, and answers them; the others are left.
-    /// Should this fail, all of them are: the long way finds out what is the matter.
+    /// Writes those of a crowd that need nothing but to be written, and answers them; the others are left for the
+    /// long way. Should this fail, all of them are, and learn there what is the matter.
     async fn let_crowd_in(&mut self, part: Part) -> Part {
-        let part = Part { left: true, ..part };
+        let part = Part {
+            long_way: true,
+            ..part
+        };
         let count = part.rows.len();
         let Some(line) = &mut self.line else {
             return part;
         };
-        if !line.short_way.is_for(count) {
+        if !self.short_way.admits(count) {
             return part;
         }
         let deliveries = part.rows.iter().map(|one| &one.delivery);
         let writing = crowd::write(&mut line.connection, deliveries);
-        let mut let_in = match tokio::time::timeout(PATIENCE, writing).await {
-            Ok(Ok(let_in)) => let_in,
-            Ok(Err(_)) => return part,
-            Err(_) => {
-                self.line = None;
-                return part;
-            }
-        };
-        line.short_way.note(let_in.len(), count);
-        let (inside, rows): (Vec<_>, _) = part
-            .rows
-            .into_iter()
-            .partition(|one| let_in.remove(&one.delivery.id.0));
+        let let_in = tokio::time::timeout(PATIENCE, writing).await;
+        let let_in = let_in.unwrap_or_else(|_| {
+            self.line = None;
+            Err(sqlx::Error::PoolTimedOut)
+        });
+        let mut let_in = let_in.unwrap_or_else(|error| {
+            tracing::debug!(%error, webhooks = count, "a crowd of webhooks was not let in");
+            statement::Fresh::new()
+        });
+        self.short_way.note(let_in.len(), count);
+        let is_in =
+            |one: &Waiting| crowd::may_take(&one.delivery) && let_in.remove(&one.delivery.id.0);
+        let (inside, rows): (Vec<_>, _) = part.rows.into_iter().partition(is_in);
         let written = inside.len();
         for one in inside {
             let _ = one.answer.send(Ok(Accepted { duplicate: false }));
@@ -364,7 +369,7 @@ impl Writer {
             self.line = None;
             return (Part::new(Vec::new()), part);
         };
-        let (set_aside, left) = (part.set_aside, part.left);
+        let (set_aside, long_way) = (part.set_aside, part.long_way);
         let (held, free) = part.rows.into_iter().partition(|one| {
             let delivery = &one.delivery;
             held.contains(&(delivery.tenant.0, delivery.connection.0))
@@ -372,7 +377,7 @@ impl Writer {
         let of = |rows| Part {
             rows,
             set_aside,
-            left,
+            long_way,
         };
         (of(held), of(free))
     }

@@ -21,8 +21,8 @@ pub(super) fn connect_options(login: &PgConnectOptions) -> PgConnectOptions {
         // Whoever holds a pull's row for longer must not hold up every tenant's webhooks: those that
         // ask for that pull are set aside, and the others are written without them.
         ("lock_timeout", "200ms"),
-        // One plan for every batch, made when the tables may still be small. So it must not depend on
-        // how full they are: look-ups by the primary key, joins of what is in memory by hash.
+        // One plan of each statement for every batch, made when the tables may still be small. So it must not
+        // depend on how full they are: look-ups by unique keys, joins of what is in memory by hash.
         ("plan_cache_mode", "force_generic_plan"),
         ("enable_seqscan", "off"),
         ("enable_indexonlyscan", "off"),

@@ -23,7 +23,7 @@ async fn write(intake: &Intake, deliveries: Vec<NewDelivery>) {
 }
 
 /// Ends every session, so that Postgres counts what they read.
-async fn end_sessions(app: &TestApp, shutdown: &Shutdown) {
+pub(super) async fn end_sessions(app: &TestApp, shutdown: &Shutdown) {
     let patience = std::time::Duration::from_mins(1);
     shutdown.drain(patience).await.unwrap();
     app.close_database().await;
@@ -35,7 +35,7 @@ async fn end_sessions(app: &TestApp, shutdown: &Shutdown) {
 }
 
 /// How many entries of a table's indexes were read.
-async fn entries_read(app: &TestApp, table: &str) -> i64 {
+pub(super) async fn entries_read(app: &TestApp, table: &str) -> i64 {
     let read = format!(
         "SELECT sum(idx_tup_read)::bigint FROM pg_stat_user_indexes WHERE relname = '{table}'"
     );
