@@ -1,4 +1,5 @@
--- What was cut short while it was built is still half-built, and would not be used.
+-- What was cut short while it was built is still half-built, and would not be used. Only then is it built anew,
+-- beside nobody who writes.
 DO $$
 BEGIN
     IF NOT (SELECT indisvalid FROM pg_index WHERE indexrelid = 'pulls_next_idx'::regclass) THEN
@@ -7,4 +8,3 @@ BEGIN
 END
 $$;
 COMMENT ON INDEX pulls_next_idx IS 'Finds the next pull of each tenant.';
-DROP INDEX IF EXISTS pulls_due_idx;

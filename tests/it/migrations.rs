@@ -151,7 +151,7 @@ async fn indexes_that_were_left_half_built_are_built_again() {
 /// The first migration that has to keep the rule: those before it were delivered already.
 const RULED_FROM: &str = "0050";
 
-/// What is wrong with how a migration builds indexes: on tables that are in use it has to be done while
+/// What is wrong with how a migration builds and drops indexes: of tables that are in use it has to be done while
 /// rows are written, and that can't be part of a transaction, nor can several statements that are sent at once.
 fn fault_of(migration: &str) -> Option<&'static str> {
     let code: String = migration
@@ -197,30 +197,35 @@ fn fault_of(migration: &str) -> Option<&'static str> {
             }
         }
         let begin = after(words, &["create", "index"]);
-        let Some(begin) = after(words, &["create", "unique", "index"]).or(begin) else {
+        let begin = after(words, &["create", "unique", "index"]).or(begin);
+        let dropped = after(words, &["drop", "index"]);
+        let Some(rest) = begin.or(dropped).map(|begin| &words[begin..]) else {
             continue;
         };
-        let rest = &words[begin..];
-        let table = after(rest, &["on", "only"]).or_else(|| after(rest, &["on"]));
-        let table = table.and_then(|table| rest.get(table)).expect("a table");
-        if is_made_here(table) {
-            continue;
+        if begin.is_some() {
+            let table = after(rest, &["on", "only"]).or_else(|| after(rest, &["on"]));
+            let table = table.and_then(|table| rest.get(table)).expect("a table");
+            if is_made_here(table) {
+                continue;
+            }
         }
         if rest[0] != "concurrently" {
-            return Some("builds an index that nobody can write beside: say CONCURRENTLY");
+            return Some("builds or drops an index while nobody can write: say CONCURRENTLY");
         }
         if !migration.starts_with("-- no-transaction\n") {
             return Some("has to begin with the line `-- no-transaction`");
         }
         if statements.len() > 1 {
-            return Some("holds more than the index that is built while rows are written");
+            return Some(
+                "holds more than the index that is built or dropped while rows are written",
+            );
         }
     }
     None
 }
 
 #[test]
-fn no_migration_stops_the_intake_to_build_an_index() {
+fn no_migration_stops_the_intake_for_an_index() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
@@ -245,6 +250,7 @@ fn an_index_is_built_alone_or_with_its_table() {
         "ALTER TABLE pulls ADD FOREIGN KEY (b) REFERENCES a NOT VALID;",
         &format!("{alone}CREATE INDEX CONCURRENTLY IF NOT EXISTS a_idx\n ON a (b);"),
         &format!("{alone}CREATE UNIQUE INDEX CONCURRENTLY a_idx ON ONLY a (b)"),
+        &format!("{alone}DROP INDEX CONCURRENTLY IF EXISTS a_idx;"),
     ] {
         assert_eq!(fault_of(good), None, "{good}");
     }
@@ -256,6 +262,10 @@ fn an_index_is_built_alone_or_with_its_table() {
         &format!("{alone}CREATE INDEX pulls_idx ON pulls (b);"),
         &format!("{alone}CREATE INDEX CONCURRENTLY a_idx ON a (b); COMMENT ON INDEX a_idx IS 'x';"),
         "DO $$ BEGIN CREATE INDEX pulls_idx ON pulls (b); END $$;",
+        "DROP INDEX pulls_idx;",
+        "DROP INDEX CONCURRENTLY pulls_idx;",
+        &format!("{alone}DROP INDEX IF EXISTS pulls_idx;"),
+        &format!("{alone}DROP INDEX CONCURRENTLY a_idx; DROP INDEX CONCURRENTLY b_idx;"),
         "ALTER TABLE pulls ADD UNIQUE (b);",
         "ALTER TABLE IF EXISTS ONLY pulls ADD CONSTRAINT x UNIQUE(b);",
         "alter table pulls add column b int, add constraint x\nprimary key(b);",
