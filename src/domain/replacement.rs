@@ -65,12 +65,17 @@ pub struct Candidate {
     pub at: DateTime<Utc>,
     /// The pull that first told of it.
     pub first_pull: PullId,
+    /// Until when what replaces it has come, where that is known.
+    pub until: Option<DateTime<Utc>>,
 }
 
 impl Candidate {
-    /// Whether this row can be what `old` became: it came later, and not beside it.
+    /// Whether this row can be what `old` became: it came later, not too late, and not beside it.
     fn can_replace(&self, old: &Self) -> bool {
-        self.first_pull != old.first_pull && self.id > old.id && self.at >= old.at - AHEAD
+        self.first_pull != old.first_pull
+            && self.id > old.id
+            && self.at >= old.at - AHEAD
+            && old.until.is_none_or(|until| self.at <= until)
     }
 }
 
@@ -141,6 +146,7 @@ mod tests {
             ),
             at: "2026-03-02T12:00:00Z".parse().unwrap(),
             first_pull: PullId(Uuid::from_u128(number)),
+            until: None,
         }
     }
 
@@ -192,5 +198,17 @@ mod tests {
         assert_eq!(pair(&gone, &[long_before]), []);
         // The older of two is not what the younger became.
         assert_eq!(pair(&[come], &gone), []);
+    }
+
+    #[test]
+    fn what_comes_when_its_time_is_over_replaces_nothing() {
+        let come = candidate(2, "", "Loja");
+        let gone = |until| Candidate {
+            until: Some(until),
+            ..candidate(1, "", "Loja")
+        };
+        let found = |gone: Candidate| pair(&[gone], std::slice::from_ref(&come));
+        assert_eq!(found(gone(come.at)), [(id(1), id(2))]);
+        assert_eq!(found(gone(come.at - TimeDelta::microseconds(1))), []);
     }
 }

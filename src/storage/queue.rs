@@ -31,7 +31,8 @@ pub struct ClaimedPull {
     pub attempts: u32,
     /// When more than single rows was last asked for.
     pub asked_at: DateTime<Utc>,
-    /// Since when rows may have been inserted or deleted and not linked, by an earlier attempt that did either.
+    /// Since when rows may have been inserted or deleted and not linked: by an earlier attempt, and once it is
+    /// loaded, by whatever pull of the connection did not succeed.
     pub left_since: Option<DateTime<Utc>>,
 }
 

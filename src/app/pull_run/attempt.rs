@@ -130,17 +130,17 @@ impl Attempt<'_> {
         known: &[StoredAccount],
         since: DateTime<Utc>,
     ) -> Result<(), Stop> {
+        let now = self.app.0.parts.clock.now();
+        let pull = self.claimed.lease.pull;
         for account in known {
             let mut tx = self.begin().await?;
-            let linked = tx
-                .link_replacements(
-                    self.claimed.connection,
-                    account.id,
-                    self.claimed.lease.pull,
-                    since,
-                    self.app.0.parts.clock.now(),
-                )
-                .await?;
+            let mut linked = 0;
+            // What is linked as on any other day is out of the way of what is older and says the same.
+            for since in [now, since] {
+                linked += tx
+                    .link_replacements(self.claimed.connection, account.id, pull, since, now)
+                    .await?;
+            }
             // Their versions name this pull.
             let progress = Progress {
                 updated: linked,

@@ -91,10 +91,10 @@ impl TenantTx {
         let since = sqlx::query_scalar!(
             "SELECT min(created_at) FROM pulls
              WHERE tenant_id = $1 AND connection_id = $2 AND inserted + deleted > 0
-               AND ($3::timestamptz IS NULL OR finished_at > $3)",
+               AND finished_at > $3",
             self.tenant.0,
             connection.0,
-            last.succeeded_at
+            last.succeeded_at.unwrap_or_default()
         )
         .fetch_one(&mut *self.tx)
         .await?;

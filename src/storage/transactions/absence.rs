@@ -248,8 +248,8 @@ impl TenantTx {
         Ok(done.rows_affected())
     }
 
-    /// Links rows that an account got to rows that it lost `since` or within the day before, where they are the
-    /// same movement told anew; answers how many.
+    /// Links rows that an account got to rows that it lost less than a day before, and not more than a day before
+    /// `since`, where they are the same movement told anew; answers how many.
     pub async fn link_replacements(
         &mut self,
         connection: ConnectionId,
@@ -264,9 +264,10 @@ impl TenantTx {
         self.link(&pairs, pull, now).await
     }
 
-    /// Which rows that an account got replace which of those that it, or the one whose place it took, lost
-    /// `since` or within the day before: the old one first. What was of the past since `left_at` went then,
-    /// whenever it was deleted, so that day counts back from there.
+    /// Which rows that an account got replace which of those that it, or the one whose place it took, lost not
+    /// more than a day before `since`: the old one first. What replaces a row comes within a day of its deletion.
+    /// But what was of the past since `left_at` went then, whenever it was deleted, so the day counts back from
+    /// there, and for what replaces it there is no end.
     pub async fn replacements(
         &mut self,
         connection: ConnectionId,
@@ -280,7 +281,8 @@ impl TenantTx {
             r#"SELECT t.id, t.civil_date, t.amount::text AS "amount!", t.currency, t.description,
                       t.details -> 'references' ->> 'bankId' AS bank_id,
                       least(coalesce(t.missing_since, t.deleted_at), $5::timestamptz) AS "at!",
-                      coalesce(v.pull_id, t.pull_id) AS "first_pull!"
+                      coalesce(v.pull_id, t.pull_id) AS "first_pull!",
+                      CASE WHEN $5 IS NULL THEN t.deleted_at END AS deleted_at
                FROM transactions t
                LEFT JOIN transaction_versions v
                    ON v.tenant_id = $1 AND v.transaction_id = t.id AND v.version = 1
@@ -303,7 +305,7 @@ impl TenantTx {
             Row,
             r#"SELECT t.id, t.civil_date, t.amount::text AS "amount!", t.currency, t.description,
                       t.details -> 'references' ->> 'bankId' AS bank_id, t.first_seen_at AS at,
-                      coalesce(v.pull_id, t.pull_id) AS "first_pull!"
+                      coalesce(v.pull_id, t.pull_id) AS "first_pull!", t.deleted_at
                FROM transactions t
                LEFT JOIN transaction_versions v
                    ON v.tenant_id = $1 AND v.transaction_id = t.id AND v.version = 1
@@ -365,6 +367,7 @@ struct Row {
     bank_id: Option<String>,
     at: DateTime<Utc>,
     first_pull: Uuid,
+    deleted_at: Option<DateTime<Utc>>,
 }
 
 fn candidates(rows: Vec<Row>) -> Result<Vec<Candidate>, StorageError> {
@@ -382,6 +385,7 @@ fn candidates(rows: Vec<Row>) -> Result<Vec<Candidate>, StorageError> {
             fingerprint: Fingerprint::new(row.civil_date, amount, currency, &row.description),
             at: row.at,
             first_pull: PullId(row.first_pull),
+            until: row.deleted_at.map(|at| at + REMEMBERED),
         })
     };
     rows.into_iter().map(read).collect()
