@@ -1,5 +1,5 @@
-//! The short way into the inbox, for a crowd: of many webhooks at once nearly all find a pull that waits and does
-//! what they ask for anyway, and all that is left to do for them is to be written down.
+//! The short way into the inbox, for a crowd: of many webhooks at once most may find a pull that waits and does what
+//! they ask for anyway, and all that is left to do for them is to be written down.
 
 use std::collections::BTreeMap;
 
@@ -23,14 +23,14 @@ pub(super) struct ShortWay {
 impl ShortWay {
     /// How many a crowd are. With fewer, a statement too many costs them more than a shorter one spares.
     const CROWD: usize = 16;
-    /// So many spare together what the statement costs that is then made for those who are left.
+    /// Letting in so many spares what a second statement and commit for the others cost.
     const WORTH_IT: usize = 48;
     /// How many crowds are not let try after one that did not gain by it.
     const DETOURS: u32 = 16;
 
-    /// Lets so many deliveries try it, or sends them the long way at once.
-    pub(super) fn admits(&mut self, count: usize) -> bool {
-        if count < Self::CROWD {
+    /// Lets the `takers` among so many deliveries try it, or sends all of them the long way at once.
+    pub(super) fn admits(&mut self, takers: usize, count: usize) -> bool {
+        if takers < Self::CROWD || !Self::gains(takers, count) {
             return false;
         }
         let is_open = self.detours == 0;
@@ -40,9 +40,13 @@ impl ShortWay {
 
     /// Notes how many of those that tried were let in.
     pub(super) fn note(&mut self, let_in: usize, count: usize) {
-        if let_in < count && let_in < Self::WORTH_IT {
+        if !Self::gains(let_in, count) {
             self.detours = Self::DETOURS;
         }
+    }
+
+    fn gains(let_in: usize, count: usize) -> bool {
+        let_in == count || let_in >= Self::WORTH_IT
     }
 }
 
@@ -62,9 +66,6 @@ pub(super) async fn write(
     deliveries: impl Iterator<Item = &NewDelivery>,
 ) -> Result<Fresh, Error> {
     let rows = Columns::of(deliveries.filter(|one| may_take(one)));
-    if rows.ids.is_empty() {
-        return Ok(Fresh::new());
-    }
     let demand = Demand::of(&rows);
     let written = sqlx::query_scalar!(
         r#"WITH waiting AS MATERIALIZED (
@@ -193,23 +194,30 @@ mod tests {
     #[test]
     fn few_go_the_long_way() {
         let mut way = ShortWay::default();
-        assert!(!way.admits(1));
-        assert!(!way.admits(15));
-        assert!(way.admits(16));
+        assert!(!way.admits(1, 1));
+        assert!(!way.admits(15, 15));
+        assert!(way.admits(16, 16));
+    }
+
+    #[test]
+    fn those_who_may_not_take_it_need_many_who_do() {
+        let mut way = ShortWay::default();
+        assert!(!way.admits(47, 48));
+        assert!(way.admits(48, 49));
     }
 
     #[test]
     fn a_way_that_was_taken_in_vain_is_left_alone_for_a_while() {
         let mut way = ShortWay::default();
         way.note(20, 20);
-        assert!(way.admits(40), "nobody was left");
+        assert!(way.admits(40, 40), "nobody was left");
         way.note(48, 90);
-        assert!(way.admits(40), "enough of them were let in");
+        assert!(way.admits(40, 40), "enough of them were let in");
         way.note(39, 40);
         for _ in 0..16 {
-            assert!(!way.admits(40));
-            assert!(!way.admits(1));
+            assert!(!way.admits(40, 40));
+            assert!(!way.admits(1, 1));
         }
-        assert!(way.admits(40));
+        assert!(way.admits(40, 40));
     }
 }

@@ -256,7 +256,6 @@ impl Writer {
             part.rows.retain(|one| !one.answer.is_closed());
             if !part.long_way {
                 part = self.let_crowd_in(part).await;
-                part.rows.retain(|one| !one.answer.is_closed());
             }
             if part.rows.is_empty() {
                 continue;
@@ -315,23 +314,26 @@ impl Writer {
             ..part
         };
         let count = part.rows.len();
+        let deliveries = || part.rows.iter().map(|one| &one.delivery);
+        let takers = deliveries().filter(|one| crowd::may_take(one)).count();
         let Some(line) = &mut self.line else {
             return part;
         };
-        if !self.short_way.admits(count) {
+        if !self.short_way.admits(takers, count) {
             return part;
         }
-        let deliveries = part.rows.iter().map(|one| &one.delivery);
-        let writing = crowd::write(&mut line.connection, deliveries);
+        let writing = crowd::write(&mut line.connection, deliveries());
         let let_in = tokio::time::timeout(PATIENCE, writing).await;
-        let let_in = let_in.unwrap_or_else(|_| {
-            self.line = None;
-            Err(sqlx::Error::PoolTimedOut)
-        });
-        let mut let_in = let_in.unwrap_or_else(|error| {
-            tracing::debug!(%error, webhooks = count, "a crowd of webhooks was not let in");
-            statement::Fresh::new()
-        });
+        let mut let_in = match let_in.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
+            Ok(let_in) => let_in,
+            Err(error) => {
+                tracing::warn!(%error, webhooks = count, "a crowd of webhooks was not let in");
+                if error.as_database_error().is_none() {
+                    self.line = None;
+                }
+                statement::Fresh::new()
+            }
+        };
         self.short_way.note(let_in.len(), count);
         let is_in =
             |one: &Waiting| crowd::may_take(&one.delivery) && let_in.remove(&one.delivery.id.0);
@@ -343,7 +345,9 @@ impl Writer {
         if written > 0 {
             self.note_written(written).await;
         }
-        Part { rows, ..part }
+        let mut left = Part { rows, ..part };
+        left.rows.retain(|one| !one.answer.is_closed());
+        left
     }
 
     async fn note_written(&mut self, count: usize) {
