@@ -1,88 +1,25 @@
 //! `extractions` and `extraction_chunks`: what was asked for of a source, and the rows that came.
 
+mod attempt;
+mod chunks;
+
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 use uuid::Uuid;
 
+pub use self::{
+    attempt::{ExtractionEnding, ExtractionLease},
+    chunks::{Chunk, ChunkPlace},
+};
 use super::{
     StorageError, TenantTx,
     page::{Page, PageStart, rows_to_ask},
 };
-use crate::{
-    domain::{
-        extraction::{Extraction, ExtractionProgress, ExtractionRequest, ExtractionStatus},
-        ids::{ConnectionId, ExtractionId},
-        pull::PullFailure,
-    },
-    vault::Sealed,
+use crate::domain::{
+    extraction::{Extraction, ExtractionProgress, ExtractionRequest, ExtractionStatus},
+    ids::{ConnectionId, ExtractionId},
+    pull::PullFailure,
 };
-
-/// Proves that whoever writes still is the one that runs the extraction.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct ExtractionLease {
-    /// The extraction.
-    pub extraction: ExtractionId,
-    /// The proof.
-    pub token: Uuid,
-}
-
-/// Where a piece of an extraction's rows is kept; each is sealed for just this place.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct ChunkPlace {
-    /// The extraction.
-    pub extraction: ExtractionId,
-    /// Which of its attempts read them.
-    pub attempt: u32,
-    /// Which piece it is, from zero.
-    pub position: u32,
-}
-
-/// A piece of an extraction's rows.
-#[derive(Debug)]
-pub struct Chunk {
-    /// Where it is kept.
-    pub place: ChunkPlace,
-    /// The table that the rows are of.
-    pub table: String,
-    /// How many there are.
-    pub rows: u64,
-    /// Their lines.
-    pub lines: Sealed,
-}
-
-/// What becomes of an extraction whose attempt is over.
-#[derive(Clone, Debug)]
-pub enum ExtractionEnding {
-    /// All rows are here, and are kept until then.
-    Complete {
-        /// Until when.
-        rows_until: DateTime<Utc>,
-    },
-    /// It is begun again at this instant.
-    Retry {
-        /// When.
-        at: DateTime<Utc>,
-        /// Why this attempt failed; `None` if it only stopped, which does not count.
-        failure: Option<PullFailure>,
-    },
-    /// It rests until somebody retries it.
-    Failed(PullFailure),
-    /// There is nothing to extract any more.
-    Cancelled,
-}
-
-impl ExtractionEnding {
-    /// A word for the log.
-    #[must_use]
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Complete { .. } => "complete",
-            Self::Retry { .. } => "retry",
-            Self::Failed(_) => "failed",
-            Self::Cancelled => "cancelled",
-        }
-    }
-}
 
 struct Row {
     id: Uuid,
@@ -252,24 +189,6 @@ impl TenantTx {
         Ok(bytes.unsigned_abs())
     }
 
-    /// How many pieces of rows an attempt has left.
-    pub async fn count_extraction_chunks(
-        &mut self,
-        id: ExtractionId,
-        attempt: u32,
-    ) -> Result<u64, StorageError> {
-        let count = sqlx::query_scalar!(
-            r#"SELECT count(*) AS "count!" FROM extraction_chunks
-               WHERE tenant_id = $1 AND extraction_id = $2 AND attempt = $3"#,
-            self.tenant.0,
-            id.0,
-            whole(attempt)
-        )
-        .fetch_one(&mut *self.tx)
-        .await?;
-        Ok(count.unsigned_abs())
-    }
-
     /// A page of the extractions of a connection, newest first.
     pub async fn list_extractions(
         &mut self,
@@ -415,135 +334,6 @@ impl TenantTx {
         Ok(())
     }
 
-    /// Keeps the lease of an extraction and notes how far it has come; `false` if the lease is
-    /// lost, and then nothing else of this transaction may be kept.
-    pub async fn advance_extraction(
-        &mut self,
-        lease: ExtractionLease,
-        progress: &ExtractionProgress,
-        chunks: u32,
-        now: DateTime<Utc>,
-        lease_until: DateTime<Utc>,
-    ) -> Result<bool, StorageError> {
-        let done = sqlx::query!(
-            "UPDATE extractions SET status = CASE WHEN $6::bigint > 0 OR $4::integer > 0 THEN 'EXTRACTING'
-                                                  ELSE status END,
-                    tables = $4, chunks = $5, rows = $6, bytes = $7, updated_at = $8,
-                    lease_until = $9
-             WHERE tenant_id = $1 AND id = $2 AND lease = $3",
-            self.tenant.0,
-            lease.extraction.0,
-            lease.token,
-            whole(progress.tables),
-            whole(chunks),
-            count(progress.rows),
-            count(progress.bytes),
-            now,
-            lease_until
-        )
-        .execute(&mut *self.tx)
-        .await?;
-        Ok(done.rows_affected() == 1)
-    }
-
-    /// Gives a sign of life; `false` if the lease is lost.
-    pub async fn keep_extraction(
-        &mut self,
-        lease: ExtractionLease,
-        lease_until: DateTime<Utc>,
-    ) -> Result<bool, StorageError> {
-        let done = sqlx::query!(
-            "UPDATE extractions SET lease_until = $4
-             WHERE tenant_id = $1 AND id = $2 AND lease = $3",
-            self.tenant.0,
-            lease.extraction.0,
-            lease.token,
-            lease_until
-        )
-        .execute(&mut *self.tx)
-        .await?;
-        Ok(done.rows_affected() == 1)
-    }
-
-    /// Keeps a piece of rows.
-    pub async fn insert_extraction_chunk(&mut self, chunk: &Chunk) -> Result<(), StorageError> {
-        sqlx::query!(
-            "INSERT INTO extraction_chunks
-                 (tenant_id, extraction_id, attempt, position, table_name, rows, lines)
-             VALUES ($1, $2, $3, $4, $5, $6, $7)",
-            self.tenant.0,
-            chunk.place.extraction.0,
-            whole(chunk.place.attempt),
-            whole(chunk.place.position),
-            chunk.table,
-            i32::try_from(chunk.rows).unwrap_or(i32::MAX),
-            chunk.lines.as_bytes()
-        )
-        .execute(&mut *self.tx)
-        .await?;
-        Ok(())
-    }
-
-    /// The first piece from that place on, of that table if one is named.
-    pub async fn extraction_chunk(
-        &mut self,
-        from: ChunkPlace,
-        table: Option<&str>,
-    ) -> Result<Option<Chunk>, StorageError> {
-        let row = sqlx::query!(
-            "SELECT position, table_name, rows, lines FROM extraction_chunks
-             WHERE tenant_id = $1 AND extraction_id = $2 AND attempt = $3 AND position >= $4
-               AND ($5::text IS NULL OR table_name = $5)
-             ORDER BY position LIMIT 1",
-            self.tenant.0,
-            from.extraction.0,
-            whole(from.attempt),
-            whole(from.position),
-            table
-        )
-        .fetch_optional(&mut *self.tx)
-        .await?;
-        row.map(|row| {
-            Ok(Chunk {
-                place: ChunkPlace {
-                    position: row.position.unsigned_abs(),
-                    ..from
-                },
-                table: row.table_name,
-                rows: row.rows.unsigned_abs().into(),
-                lines: Sealed::from_stored(row.lines).map_err(|_| StorageError::Inconsistent {
-                    table: "extraction_chunks",
-                    column: "lines",
-                    id: from.extraction.0,
-                })?,
-            })
-        })
-        .transpose()
-    }
-
-    /// Clears rows away: those of attempts before this one, at most so many pieces. Answers how
-    /// many there were.
-    pub async fn delete_chunks_before(
-        &mut self,
-        id: ExtractionId,
-        attempt: u32,
-        most: i64,
-    ) -> Result<u64, StorageError> {
-        let done = sqlx::query!(
-            "DELETE FROM extraction_chunks
-             WHERE tenant_id = $1 AND extraction_id = $2 AND (attempt, position) IN (
-                 SELECT attempt, position FROM extraction_chunks
-                 WHERE tenant_id = $1 AND extraction_id = $2 AND attempt < $3 LIMIT $4)",
-            self.tenant.0,
-            id.0,
-            whole(attempt),
-            most
-        )
-        .execute(&mut *self.tx)
-        .await?;
-        Ok(done.rows_affected())
-    }
-
     /// Notes that nothing of an extraction's rows is left.
     pub async fn forget_extraction_rows(&mut self, id: ExtractionId) -> Result<(), StorageError> {
         sqlx::query!(
@@ -555,42 +345,5 @@ impl TenantTx {
         .execute(&mut *self.tx)
         .await?;
         Ok(())
-    }
-
-    /// Ends an attempt; `false` if the lease is lost, and then the extraction is somebody else's.
-    pub async fn end_extraction_attempt(
-        &mut self,
-        lease: ExtractionLease,
-        ending: &ExtractionEnding,
-        now: DateTime<Utc>,
-    ) -> Result<bool, StorageError> {
-        use ExtractionStatus::{Cancelled, Complete, Failed, Pending};
-        let (status, due_at, failure, rows_until) = match ending {
-            ExtractionEnding::Complete { rows_until } => (Complete, now, None, *rows_until),
-            ExtractionEnding::Retry { at, failure } => (Pending, *at, failure.as_ref(), now),
-            ExtractionEnding::Failed(failure) => (Failed, now, Some(failure), now),
-            ExtractionEnding::Cancelled => (Cancelled, now, None, now),
-        };
-        let done = sqlx::query!(
-            "UPDATE extractions SET status = $4::text, due_at = $5, lease = NULL, lease_until = NULL,
-                    error_class = $6, error_message = $7, updated_at = $8::timestamptz,
-                    failures = failures + CASE WHEN $6::text IS NULL THEN 0 ELSE 1 END,
-                    finished_at = CASE WHEN $4 = 'PENDING' THEN NULL ELSE $8::timestamptz END,
-                    -- What waits keeps what it has read until it begins anew.
-                    rows_until = CASE WHEN $4 = 'PENDING' THEN NULL ELSE $9::timestamptz END
-             WHERE tenant_id = $1 AND id = $2 AND lease = $3",
-            self.tenant.0,
-            lease.extraction.0,
-            lease.token,
-            status.as_str(),
-            due_at,
-            failure.map(|failure| failure.class.as_str()),
-            failure.map(|failure| failure.message.as_str()),
-            now,
-            rows_until
-        )
-        .execute(&mut *self.tx)
-        .await?;
-        Ok(done.rows_affected() == 1)
     }
 }
