@@ -14,6 +14,7 @@ mod discovery;
 mod extraction_run;
 mod extractions;
 mod keys;
+mod pull_queue;
 mod pull_run;
 mod pulls;
 mod readiness;
