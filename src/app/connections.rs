@@ -194,7 +194,7 @@ impl App {
         }
         tx.audit(&caller.subject, action, id.0, now).await?;
         tx.commit().await?;
-        self.0.bindings.forget(id).await;
+        self.0.bindings.forget(id);
         tracing::info!(
             tenant.id = %caller.tenant,
             connection.id = %id,
@@ -252,7 +252,7 @@ impl App {
         tx.audit(&caller.subject, AuditAction::ConnectionDeleted, id.0, now)
             .await?;
         tx.commit().await?;
-        self.0.bindings.forget(id).await;
+        self.0.bindings.forget(id);
         tracing::info!(
             tenant.id = %caller.tenant,
             connection.id = %id,

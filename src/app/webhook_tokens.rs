@@ -91,7 +91,7 @@ impl App {
         tx.audit(&caller.subject, AuditAction::TokenRevoked, id.0, now)
             .await?;
         tx.commit().await?;
-        self.0.bindings.forget(record.connection_id).await;
+        self.0.bindings.forget(record.connection_id);
         tracing::info!(
             tenant.id = %caller.tenant,
             webhook_token.id = %id,
@@ -131,7 +131,7 @@ impl App {
         tx.audit(&caller.subject, AuditAction::TokenRotated, minted.id.0, now)
             .await?;
         tx.commit().await?;
-        self.0.bindings.forget(old.connection_id).await;
+        self.0.bindings.forget(old.connection_id);
         tracing::info!(
             tenant.id = %caller.tenant,
             connection.id = %old.connection_id,

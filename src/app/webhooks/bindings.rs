@@ -9,7 +9,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{
-        Arc, PoisonError,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
@@ -129,8 +129,11 @@ enum NotFound {
 #[derive(Debug)]
 pub(in crate::app) struct Bindings {
     known: Cache<TokenHash, Arc<Known>>,
+    /// What the last round of refreshing found of them. Nearly every webhook finds its token here, where looking
+    /// is cheap: what makes room and shares questions takes longer than all else that is asked of a token.
+    in_use: RwLock<HashMap<TokenHash, Arc<Known>>>,
     /// When connections were changed by this very process: what was asked before says nothing.
-    changed: Cache<ConnectionId, Instant>,
+    changed: RwLock<HashMap<ConnectionId, Instant>>,
     /// Held while a token is looked up, as many times as there are connections for it.
     asking: Semaphore,
     /// When webhooks were last refused for their source, by what they named. Who sent them may have made the
@@ -147,12 +150,10 @@ pub(in crate::app) struct Bindings {
 impl Default for Bindings {
     fn default() -> Self {
         let known = Cache::builder().max_capacity(MOST).time_to_live(GOOD_FOR);
-        let changed = Cache::builder()
-            .max_capacity(MOST)
-            .time_to_live(GOOD_FOR * 2);
         Self {
             known: known.build(),
-            changed: changed.build(),
+            in_use: RwLock::default(),
+            changed: RwLock::default(),
             asking: Semaphore::new(Store::BINDING_CONNECTIONS as usize),
             refused: std::sync::Mutex::default(),
             marked: std::sync::Mutex::default(),
@@ -171,14 +172,19 @@ impl Bindings {
         store: &Store,
         hash: TokenHash,
     ) -> Result<Option<Arc<Known>>, AppError> {
-        if let Some(known) = self.known.get(&hash).await
-            && self.is_good(&known).await
+        if let Some(known) = self.known_in_use(&hash)
+            && self.is_good(&known)
         {
             known.want();
             return Ok(Some(known));
         }
         // On the heap: it is large, and nearly no webhook comes here.
         Box::pin(self.look_up(store, hash)).await
+    }
+
+    fn known_in_use(&self, hash: &TokenHash) -> Option<Arc<Known>> {
+        let in_use = self.in_use.read().unwrap_or_else(PoisonError::into_inner);
+        in_use.get(hash).map(Arc::clone)
     }
 
     async fn look_up(
@@ -203,7 +209,7 @@ impl Bindings {
             };
             // Everybody who asks for one token meanwhile shares one query.
             match self.known.try_get_with(hash, look_up).await {
-                Ok(known) if self.is_good(&known).await => {
+                Ok(known) if self.is_good(&known) => {
                     known.want();
                     return Ok(Some(known));
                 }
@@ -218,14 +224,19 @@ impl Bindings {
         }
     }
 
-    async fn is_good(&self, known: &Known) -> bool {
-        let changed = self.changed.get(&known.binding.connection).await;
-        known.asked_at.elapsed() < GOOD_FOR && changed.is_none_or(|at| known.asked_at > at)
+    fn is_good(&self, known: &Known) -> bool {
+        let changed = self.changed.read().unwrap_or_else(PoisonError::into_inner);
+        let changed = changed.get(&known.binding.connection);
+        known.asked_at.elapsed() < GOOD_FOR && changed.is_none_or(|at| known.asked_at > *at)
     }
 
     /// Forgets what is bound to a connection that was just changed here.
-    pub(in crate::app) async fn forget(&self, connection: ConnectionId) {
-        self.changed.insert(connection, Instant::now()).await;
+    pub(in crate::app) fn forget(&self, connection: ConnectionId) {
+        let mut changed = self.changed.write().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        // What was asked before those is no longer good anyway.
+        changed.retain(|_, at| now.duration_since(*at) < GOOD_FOR);
+        changed.insert(connection, now);
     }
 
     /// Notes that a webhook was accepted.
@@ -317,32 +328,86 @@ impl Bindings {
     /// Asks again for everything that is in use.
     pub(super) async fn refresh(&self, store: &Store) -> Result<(), StorageError> {
         let _round = self.refreshing.lock().await;
-        let in_use: HashMap<TokenHash, Arc<Known>> = self
+        let wanted: HashMap<TokenHash, Arc<Known>> = self
             .known
             .iter()
             .filter(|(_, known)| known.wanted.load(Ordering::Relaxed))
             .map(|(hash, known)| (*hash, known))
             .collect();
-        if in_use.is_empty() {
-            return Ok(());
-        }
-        let hashes: Vec<TokenHash> = in_use.keys().copied().collect();
         let asked_at = Instant::now();
-        let found = store.webhook_bindings_again(&hashes).await?;
-        let mut found: HashMap<_, _> = found.into_iter().collect();
-        for (hash, known) in in_use {
+        let mut found = HashMap::new();
+        if !wanted.is_empty() {
+            let hashes: Vec<TokenHash> = wanted.keys().copied().collect();
+            found.extend(store.webhook_bindings_again(&hashes).await?);
+        }
+        let mut in_use = HashMap::with_capacity(found.len());
+        for (hash, known) in wanted {
             let Some(binding) = found.remove(&hash) else {
                 self.known.invalidate(&hash).await;
                 continue;
             };
-            let renewed = Known {
+            let renewed = Arc::new(Known {
                 binding,
                 asked_at,
                 wanted: AtomicBool::default(),
                 marks: Arc::clone(&known.marks),
-            };
-            self.known.insert(hash, Arc::new(renewed)).await;
+            });
+            self.known.insert(hash, Arc::clone(&renewed)).await;
+            in_use.insert(hash, renewed);
         }
+        let before = std::mem::replace(
+            &mut *self.in_use.write().unwrap_or_else(PoisonError::into_inner),
+            in_use,
+        );
+        // Not while webhooks wait to look: there may be many.
+        drop(before);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::domain::connection::AccountRef;
+
+    /// What was found for a token of a connection, so long ago.
+    fn known(connection: u128, ago: Duration) -> Known {
+        let binding = WebhookBinding {
+            token: WebhookTokenId(Uuid::nil()),
+            tenant: TenantId(Uuid::nil()),
+            connection: ConnectionId(Uuid::from_u128(connection)),
+            vendor: Vendor::Pluggy,
+            account_ref: AccountRef::from_stored("item".to_owned()),
+            expires_at: None,
+        };
+        Known {
+            marks: Marks::of(&binding),
+            binding,
+            asked_at: Instant::now().checked_sub(ago).unwrap(),
+            wanted: AtomicBool::default(),
+        }
+    }
+
+    #[test]
+    fn what_was_found_is_good_for_a_second() {
+        let bindings = Bindings::default();
+        assert!(bindings.is_good(&known(1, Duration::ZERO)));
+        assert!(!bindings.is_good(&known(1, GOOD_FOR)));
+    }
+
+    #[test]
+    fn what_was_found_before_a_change_is_not_good_and_what_is_found_after_it_is() {
+        let bindings = Bindings::default();
+        let before = [1, 2, 3].map(|connection| known(connection, Duration::ZERO));
+        bindings.forget(before[0].binding.connection);
+        bindings.forget(before[1].binding.connection);
+        assert_eq!(
+            before.each_ref().map(|known| bindings.is_good(known)),
+            [false, false, true]
+        );
+        while Instant::now() <= bindings.changed.read().unwrap()[&before[1].binding.connection] {}
+        assert!(bindings.is_good(&known(2, Duration::ZERO)));
     }
 }

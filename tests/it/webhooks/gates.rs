@@ -189,6 +189,7 @@ async fn a_token_that_is_revoked_here_is_refused_at_once() {
     let client = app.client();
     let endpoint = Endpoint::create(&app, &client, "pluggy", "one").await;
     expect_taken(&endpoint.deliver(&app, &created("event-1")).await);
+    app.refresh_webhook_bindings().await;
     client.delete(&endpoint.record).await.expect(204);
     expect_gone(&app, &endpoint).await;
 }
@@ -210,6 +211,7 @@ async fn a_deleted_connection_takes_its_tokens_along() {
     let client = app.client();
     let endpoint = Endpoint::create(&app, &client, "pluggy", "one").await;
     expect_taken(&endpoint.deliver(&app, &created("event-1")).await);
+    app.refresh_webhook_bindings().await;
     client.delete(&endpoint.connection).await.expect(204);
     expect_gone(&app, &endpoint).await;
     // Even if its tokens had been forgotten.
@@ -225,6 +227,7 @@ async fn a_rotated_token_is_good_until_its_grace_is_over() {
     let client = app.client();
     let old = Endpoint::create(&app, &client, "pluggy", "one").await;
     expect_taken(&old.deliver(&app, &created("event-1")).await);
+    app.refresh_webhook_bindings().await;
     let rotate = format!("{}/rotate", old.record);
     let minted = client.post(&rotate, &json!({"graceSeconds": 60})).await;
     let token = minted.expect(201)["token"].as_str().unwrap().to_owned();
