@@ -1,8 +1,14 @@
 //! What the process tells of itself: log lines and metrics.
 
-use std::{error::Error, fs, io, sync::OnceLock, time::Duration};
+use std::{
+    collections::BTreeMap,
+    error::Error,
+    fs, io,
+    sync::{OnceLock, PoisonError, RwLock},
+    time::Duration,
+};
 
-use metrics::Unit;
+use metrics::{Counter, Histogram, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio_util::sync::CancellationToken;
 use tracing::Subscriber;
@@ -120,8 +126,31 @@ const DURATION_BUCKETS: [Duration; 12] = [
     Duration::from_secs(10),
 ];
 
-/// Up to the most that are written together.
+/// Up to the most that are taken up together.
 const BATCH_BUCKETS: [u32; 9] = [1, 2, 4, 8, 16, 32, 64, 128, 256];
+
+/// What is counted for each request, by its labels: to ask the recorder for it takes longer than to count.
+struct Instruments<K, I>(RwLock<BTreeMap<K, I>>);
+
+impl<K: Copy + Ord, I: Clone> Instruments<K, I> {
+    const fn new() -> Self {
+        Self(RwLock::new(BTreeMap::new()))
+    }
+
+    fn get(&self, labels: K, ask: impl FnOnce() -> I) -> I {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known.get(&labels) {
+            return known.clone();
+        }
+        drop(known);
+        // Without the recorder it would be one that counts nothing, for good.
+        let _installed = metrics();
+        let asked = ask();
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        known.insert(labels, asked.clone());
+        asked
+    }
+}
 
 /// How often samples are folded into buckets when nobody scrapes.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
@@ -152,19 +181,32 @@ pub fn record_request(
     status: u16,
     elapsed: Duration,
 ) {
-    metrics::counter!(
-        HTTP_REQUESTS,
-        "operation" => operation,
-        "method" => method,
-        "status" => status.to_string(),
-    )
-    .increment(1);
-    metrics::histogram!(HTTP_DURATION, "operation" => operation).record(elapsed);
+    static ANSWERS: Instruments<(&str, &str, u16), Counter> = Instruments::new();
+    static DURATIONS: Instruments<&str, Histogram> = Instruments::new();
+    let answers = ANSWERS.get((operation, method, status), || {
+        metrics::counter!(
+            HTTP_REQUESTS,
+            "operation" => operation,
+            "method" => method,
+            "status" => status.to_string(),
+        )
+    });
+    answers.increment(1);
+    let durations = DURATIONS.get(
+        operation,
+        || metrics::histogram!(HTTP_DURATION, "operation" => operation),
+    );
+    durations.record(elapsed);
 }
 
 /// Counts a webhook. Both labels are names out of the program.
 pub fn record_webhook(vendor: &'static str, outcome: &'static str) {
-    metrics::counter!(WEBHOOKS, "vendor" => vendor, "outcome" => outcome).increment(1);
+    static WEBHOOKS_OF: Instruments<(&str, &str), Counter> = Instruments::new();
+    let webhooks = WEBHOOKS_OF.get(
+        (vendor, outcome),
+        || metrics::counter!(WEBHOOKS, "vendor" => vendor, "outcome" => outcome),
+    );
+    webhooks.increment(1);
 }
 
 /// Counts rows of a vendor that could not be read, or that contradict themselves. Both labels are names
@@ -428,10 +470,16 @@ mod tests {
     fn requests_are_counted_and_timed_wherever_the_handle_is_taken() {
         let early = metrics();
         record_request("countedOnce", "GET", 200, Duration::from_millis(7));
+        record_request("countedApart", "GET", 200, Duration::from_millis(7));
+        record_request("countedApart", "POST", 200, Duration::from_millis(7));
+        record_request("countedApart", "POST", 503, Duration::from_millis(7));
         for handle in [early, metrics()] {
             let text = handle.render();
             for line in [
                 r#"http_requests_total{operation="countedOnce",method="GET",status="200"} 1"#,
+                r#"http_requests_total{operation="countedApart",method="GET",status="200"} 1"#,
+                r#"http_requests_total{operation="countedApart",method="POST",status="200"} 1"#,
+                r#"http_requests_total{operation="countedApart",method="POST",status="503"} 1"#,
                 r#"http_request_duration_seconds_bucket{operation="countedOnce",le="0.005"} 0"#,
                 r#"http_request_duration_seconds_bucket{operation="countedOnce",le="0.01"} 1"#,
                 r#"http_request_duration_seconds_count{operation="countedOnce"} 1"#,
