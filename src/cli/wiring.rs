@@ -131,7 +131,7 @@ pub fn assemble(config: &Config, outside: Outside) -> Result<Service, Failure> {
         aggregators: aggregators(config, &store, &outside.clock)?,
         hosts: hosts.into(),
         public_url: public_url.clone(),
-        intake: Intake::start(&store, &outside.shutdown),
+        intake: Intake::start(&store, Arc::clone(&outside.random), &outside.shutdown),
         webhook_sources: WebhookSources::new(&config.vendors, config.http.trusted_proxies.clone()),
         extraction_rules: extraction_rules(config),
         rest_private_hosts: config.connectors.rest_private_hosts.clone(),

@@ -98,8 +98,6 @@ pub struct NewDelivery {
     pub outcome: DeliveryOutcome,
     /// What it says may have changed.
     pub hint: Hint,
-    /// What the pull that it asks for is called, if none of the connection waits already.
-    pub pull: PullId,
     /// When it came in.
     pub received_at: DateTime<Utc>,
 }
@@ -179,7 +177,6 @@ mod tests {
                 account: Some("canary".to_owned()),
                 ids: vec!["canary".to_owned()],
             },
-            pull: PullId(Uuid::nil()),
             received_at: DateTime::UNIX_EPOCH,
         };
         let shown = format!("{delivery:?}");

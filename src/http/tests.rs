@@ -62,7 +62,7 @@ fn api() -> Api {
     Api(Arc::new(ApiParts {
         app: App::new(Parts {
             aggregators: std::collections::BTreeMap::default(),
-            intake: Intake::start(&store, &Shutdown::new()),
+            intake: Intake::start(&store, random.clone(), &Shutdown::new()),
             webhook_sources: WebhookSources::default(),
             extraction_rules: ExtractionRules {
                 limits: Limits {

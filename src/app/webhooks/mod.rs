@@ -26,7 +26,7 @@ use crate::{
     domain::{
         delivery::{DeliveryId, DeliveryOutcome, NewDelivery},
         event::{Hint, VendorEvent},
-        ids::{PullId, WebhookTokenId},
+        ids::WebhookTokenId,
         vendor::Vendor,
         webhook_token::WebhookToken,
     },
@@ -264,7 +264,6 @@ impl App {
         body: Vec<u8>,
         now: DateTime<Utc>,
     ) -> Result<NewDelivery, AppError> {
-        let parts = &self.0.parts;
         let event = self
             .aggregator(binding.vendor)?
             .parse_event(&body)
@@ -287,7 +286,6 @@ impl App {
             body,
             outcome,
             hint: event.hint,
-            pull: PullId::new(&*parts.clock, &*parts.random),
             received_at: now,
         })
     }

@@ -25,7 +25,6 @@ pub(super) struct Columns<'a> {
     pub(super) hint_sinces: Vec<Option<DateTime<Utc>>>,
     /// Lists in a list have to have one length in Postgres, so each is a text: a JSON array.
     pub(super) hint_ids: Vec<Option<String>>,
-    pub(super) pulls: Vec<Uuid>,
     pub(super) received_at: Vec<DateTime<Utc>>,
 }
 
@@ -44,7 +43,6 @@ impl<'a> Columns<'a> {
             columns.key_expires.push(delivery.key_expires);
             columns.bodies.push(&delivery.body);
             columns.outcomes.push(delivery.outcome.as_str());
-            columns.pulls.push(delivery.pull.0);
             columns.received_at.push(delivery.received_at);
             let (hint, account, since, ids) = parts(&delivery.hint);
             columns.hints.push(hint);

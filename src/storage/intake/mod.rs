@@ -26,7 +26,11 @@ use tokio_util::sync::CancellationToken;
 pub use self::bindings::{TokenHash, WebhookBinding, WebhookNote};
 use self::crowd::ShortWay;
 use super::Store;
-use crate::{domain::delivery::NewDelivery, shutdown::Shutdown, telemetry};
+use crate::{
+    domain::{delivery::NewDelivery, random::Random},
+    shutdown::Shutdown,
+    telemetry,
+};
 
 /// The most deliveries of one batch: more than ever wait at once on a machine that keeps up.
 const MOST: usize = 256;
@@ -83,11 +87,12 @@ struct Waiting {
 impl Intake {
     /// Starts the task that writes. It ends after everything that was let in has its answer.
     #[must_use]
-    pub fn start(store: &Store, shutdown: &Shutdown) -> Self {
+    pub fn start(store: &Store, random: Arc<dyn Random>, shutdown: &Shutdown) -> Self {
         let (queue, waiting) = mpsc::channel(MOST_WAITING);
         let writer = Writer {
             waiting,
             options: statement::connect_options(&store.login),
+            random,
             line: None,
             short_way: ShortWay::default(),
         };
@@ -123,6 +128,7 @@ impl Intake {
 struct Writer {
     waiting: mpsc::Receiver<Waiting>,
     options: PgConnectOptions,
+    random: Arc<dyn Random>,
     /// Made when it is needed; dropped when anything is wrong with it.
     line: Option<Line>,
     short_way: ShortWay,
@@ -397,7 +403,7 @@ impl Writer {
             self.line.insert(Line::new(connection))
         };
         let deliveries = batch.iter().map(|one| &one.delivery);
-        let writing = statement::write(&mut line.connection, deliveries);
+        let writing = statement::write(&mut line.connection, deliveries, &*self.random);
         if let Ok(written) = tokio::time::timeout(PATIENCE, writing).await {
             written
         } else {

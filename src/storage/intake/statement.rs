@@ -7,7 +7,7 @@ use sqlx::{Error, PgConnection, error::DatabaseError, postgres::PgConnectOptions
 use uuid::Uuid;
 
 use super::columns::Columns;
-use crate::domain::{delivery::NewDelivery, pull::PullReason};
+use crate::domain::{delivery::NewDelivery, ids, pull::PullReason, random::Random};
 
 /// The identifiers of the deliveries that had not come in before.
 pub(super) type Fresh = HashSet<Uuid>;
@@ -60,8 +60,12 @@ pub(super) fn connect_options(login: &PgConnectOptions) -> PgConnectOptions {
 pub(super) async fn write(
     connection: &mut PgConnection,
     deliveries: impl Iterator<Item = &NewDelivery>,
+    random: &dyn Random,
 ) -> Result<Fresh, Error> {
     let rows = Columns::of(deliveries);
+    // What the pulls are called that are made, if any are.
+    let now = rows.received_at.first().copied().unwrap_or_default();
+    let pulls = ids::uuids_at(now, random, rows.ids.len());
     let written = sqlx::query_scalar!(
         r#"WITH told AS MATERIALIZED (
                -- Unnested here and not in FROM, where each array would be put aside as a whole first.
@@ -181,7 +185,7 @@ pub(super) async fn write(
         &rows.hint_accounts as &[Option<&str>],
         &rows.hint_sinces as &[Option<DateTime<Utc>>],
         &rows.hint_ids as &[Option<String>],
-        &rows.pulls,
+        &pulls,
         &rows.received_at,
         PullReason::Webhook.priority()
     )

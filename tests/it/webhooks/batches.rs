@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{
     count, start,
-    trouble::{connection, delivery},
+    trouble::{connection, delivery, intake},
 };
 use crate::support::TestApp;
 
@@ -46,7 +46,7 @@ pub(super) async fn entries_read(app: &TestApp, table: &str) -> i64 {
 async fn a_pull_is_due_from_its_first_event_on_and_reads_what_the_last_one_asks_for() {
     let app = start().await;
     let shutdown = Shutdown::new();
-    let intake = Intake::start(&app.store(), &shutdown);
+    let intake = intake(&app, &shutdown);
     let mine = connection(&app, "one").await;
     let now = app.clock.now();
     let told = |key: &str, seconds, hint| NewDelivery {
@@ -77,7 +77,7 @@ async fn a_pull_is_due_from_its_first_event_on_and_reads_what_the_last_one_asks_
 async fn a_pull_looks_as_far_back_as_what_is_moved_to_it_came_in() {
     let app = start().await;
     let shutdown = Shutdown::new();
-    let intake = Intake::start(&app.store(), &shutdown);
+    let intake = intake(&app, &shutdown);
     let now = app.clock.now();
     // As a server of the version before does it, as either of its roles.
     for role in ["discovery_app", "discovery_system"] {
@@ -113,7 +113,7 @@ async fn a_pull_looks_as_far_back_as_what_is_moved_to_it_came_in() {
 async fn large_bodies_are_written_a_few_at_a_time() {
     let app = start().await;
     let shutdown = Shutdown::new();
-    let intake = Intake::start(&app.store(), &shutdown);
+    let intake = intake(&app, &shutdown);
     let mine = connection(&app, "one").await;
     let batch = (0..10).map(|n| NewDelivery {
         body: vec![b' '; 1024 * 1024],
@@ -131,7 +131,7 @@ async fn large_bodies_are_written_a_few_at_a_time() {
 async fn the_pull_that_waits_is_found_past_all_that_are_over() {
     let app = start().await;
     let shutdown = Shutdown::new();
-    let intake = Intake::start(&app.store(), &shutdown);
+    let intake = intake(&app, &shutdown);
     let mine = connection(&app, "one").await;
     app.execute("ALTER TABLE pulls SET (autovacuum_enabled = false)")
         .await;
@@ -158,7 +158,7 @@ async fn the_pull_that_waits_is_found_past_all_that_are_over() {
 async fn what_asks_for_a_pull_is_found_past_all_that_asked_before() {
     let app = start().await;
     let shutdown = Shutdown::new();
-    let intake = Intake::start(&app.store(), &shutdown);
+    let intake = intake(&app, &shutdown);
     let mine = connection(&app, "one").await;
     app.execute("ALTER TABLE deliveries SET (autovacuum_enabled = false)")
         .await;

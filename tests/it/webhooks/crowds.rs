@@ -21,7 +21,7 @@ use sqlx::{AssertSqlSafe, Connection as _, postgres::PgListener};
 use super::{
     batches::{end_sessions, entries_read},
     count, start,
-    trouble::{connection, delivery},
+    trouble::{connection, delivery, intake},
 };
 use crate::support::TestApp;
 
@@ -59,7 +59,7 @@ fn crowd_of(app: &TestApp, connection: ConnectionId, name: &str) -> Vec<NewDeliv
 async fn a_crowd_joins_the_pulls_that_wait_and_nothing_else_is_written() {
     let app = start().await;
     let shutdown = Shutdown::new();
-    let intake = Intake::start(&app.store(), &shutdown);
+    let intake = intake(&app, &shutdown);
     let mut crowd = Vec::new();
     for name in ["one", "two", "three"] {
         let mine = connection(&app, name).await;
@@ -177,7 +177,7 @@ fn mixture(app: &TestApp, mine: ConnectionId, name: &str) -> Vec<NewDelivery> {
 async fn mixtures_let_in(together: bool) -> (Vec<Result<Accepted, NotTaken>>, Vec<Value>) {
     let app = start().await;
     let shutdown = Shutdown::new();
-    let intake = Intake::start(&app.store(), &shutdown);
+    let intake = intake(&app, &shutdown);
     let mut crowd = Vec::new();
     for (name, change) in WAITING {
         let mine = connection(&app, name).await;
@@ -210,7 +210,7 @@ async fn a_crowd_leaves_what_each_of_it_would_have_left_alone() {
 async fn a_crowd_waits_for_nobody_who_holds_a_pull() {
     let app = start().await;
     let shutdown = Shutdown::new();
-    let intake = Intake::start(&app.store(), &shutdown);
+    let intake = intake(&app, &shutdown);
     let held = connection(&app, "held").await;
     let free = connection(&app, "free").await;
     for mine in [held, free] {
@@ -235,7 +235,7 @@ async fn a_crowd_waits_for_nobody_who_holds_a_pull() {
 async fn no_worker_begins_a_pull_between_a_crowd_and_its_commit() {
     let app = start().await;
     let shutdown = Shutdown::new();
-    let intake = Intake::start(&app.store(), &shutdown);
+    let intake = intake(&app, &shutdown);
     let mine = connection(&app, "one").await;
     intake.accept(delivery(&app, mine, "first")).await.unwrap();
     close_long_way(&app).await;
@@ -275,7 +275,7 @@ async fn no_worker_begins_a_pull_between_a_crowd_and_its_commit() {
 async fn a_crowd_that_finds_its_pull_begun_asks_for_another() {
     let app = start().await;
     let shutdown = Shutdown::new();
-    let intake = Intake::start(&app.store(), &shutdown);
+    let intake = intake(&app, &shutdown);
     let mine = connection(&app, "one").await;
     intake.accept(delivery(&app, mine, "first")).await.unwrap();
     let mut worker = app.connect_as("discovery_system").await;
@@ -308,7 +308,7 @@ async fn a_crowd_that_finds_its_pull_begun_asks_for_another() {
 async fn a_crowd_whose_commit_fails_is_not_acknowledged() {
     let app = start().await;
     let shutdown = Shutdown::new();
-    let intake = Intake::start(&app.store(), &shutdown);
+    let intake = intake(&app, &shutdown);
     let mine = connection(&app, "one").await;
     intake.accept(delivery(&app, mine, "first")).await.unwrap();
     app.execute(
@@ -329,7 +329,7 @@ async fn a_crowd_whose_commit_fails_is_not_acknowledged() {
 async fn a_crowd_finds_its_pulls_past_all_that_wait() {
     let app = start().await;
     let shutdown = Shutdown::new();
-    let intake = Intake::start(&app.store(), &shutdown);
+    let intake = intake(&app, &shutdown);
     let mine = connection(&app, "one").await;
     app.execute("ALTER TABLE pulls SET (autovacuum_enabled = false)")
         .await;

@@ -1,5 +1,7 @@
 //! When it can't be written down: nobody is told that it was.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
 use matcher_discovery::{
@@ -7,7 +9,7 @@ use matcher_discovery::{
         clock::Clock as _,
         delivery::{DeliveryId, DeliveryOutcome, NewDelivery},
         event::Hint,
-        ids::{ConnectionId, PullId, WebhookTokenId},
+        ids::{ConnectionId, WebhookTokenId},
         random::OsRandom,
     },
     shutdown::Shutdown,
@@ -88,6 +90,10 @@ async fn when_the_commit_fails_nothing_is_acknowledged() {
     expect_taken(&endpoint.deliver(&app, &event).await);
 }
 
+pub(super) fn intake(app: &TestApp, shutdown: &Shutdown) -> Intake {
+    Intake::start(&app.store(), Arc::new(OsRandom), shutdown)
+}
+
 /// A delivery for a connection, as the gates would let it through.
 pub(super) fn delivery(app: &TestApp, connection: ConnectionId, key: &str) -> NewDelivery {
     NewDelivery {
@@ -101,7 +107,6 @@ pub(super) fn delivery(app: &TestApp, connection: ConnectionId, key: &str) -> Ne
         body: b"{}".to_vec(),
         outcome: DeliveryOutcome::Queued,
         hint: Hint::Source,
-        pull: PullId::new(&*app.clock, &OsRandom),
         received_at: app.clock.now(),
     }
 }
@@ -116,7 +121,7 @@ pub(super) async fn connection(app: &TestApp, name: &str) -> ConnectionId {
 async fn a_row_that_the_database_refuses_costs_only_itself() {
     let app = start().await;
     let shutdown = Shutdown::new();
-    let intake = Intake::start(&app.store(), &shutdown);
+    let intake = intake(&app, &shutdown);
     let mine = connection(&app, "one").await;
     let nowhere = ConnectionId(Uuid::from_u128(5));
     let mut batch: Vec<NewDelivery> = (0..40)
@@ -142,7 +147,7 @@ async fn a_row_that_the_database_refuses_costs_only_itself() {
 async fn a_pull_that_somebody_holds_on_to_delays_only_its_own_webhooks() {
     let app = start().await;
     let shutdown = Shutdown::new();
-    let intake = Intake::start(&app.store(), &shutdown);
+    let intake = intake(&app, &shutdown);
     let held = connection(&app, "held").await;
     let free = connection(&app, "free").await;
     intake.accept(delivery(&app, held, "first")).await.unwrap();
@@ -168,7 +173,7 @@ async fn a_pull_that_somebody_holds_on_to_delays_only_its_own_webhooks() {
 async fn however_many_pulls_are_held_the_other_webhooks_wait_for_one_lock_only() {
     let app = start().await;
     let shutdown = Shutdown::new();
-    let intake = Intake::start(&app.store(), &shutdown);
+    let intake = intake(&app, &shutdown);
     let mut connections = Vec::new();
     for number in 0..8 {
         connections.push(connection(&app, &format!("c-{number}")).await);
@@ -222,7 +227,7 @@ async fn however_many_pulls_are_held_the_other_webhooks_wait_for_one_lock_only()
 async fn no_worker_begins_a_pull_between_a_webhook_and_its_commit() {
     let app = start().await;
     let shutdown = Shutdown::new();
-    let intake = Intake::start(&app.store(), &shutdown);
+    let intake = intake(&app, &shutdown);
     let mine = connection(&app, "one").await;
     intake.accept(delivery(&app, mine, "first")).await.unwrap();
     // A worker is just about to begin the pull: the webhook waits for it, and asks for another one.
@@ -261,7 +266,7 @@ async fn no_worker_begins_a_pull_between_a_webhook_and_its_commit() {
 async fn an_event_that_is_told_again_while_its_attempt_ends_is_not_dropped() {
     let app = start().await;
     let shutdown = Shutdown::new();
-    let intake = Intake::start(&app.store(), &shutdown);
+    let intake = intake(&app, &shutdown);
     let mine = connection(&app, "one").await;
     let told = || NewDelivery {
         key_expires: true,
@@ -297,7 +302,7 @@ async fn an_event_that_is_told_again_while_its_attempt_ends_is_not_dropped() {
 async fn the_inbox_is_bounded() {
     let app = start().await;
     let shutdown = Shutdown::new();
-    let intake = Intake::start(&app.store(), &shutdown);
+    let intake = intake(&app, &shutdown);
     let mine = connection(&app, "one").await;
     // Nothing is written before all of them have asked.
     let many = (0..5000).map(|n| intake.accept(delivery(&app, mine, &format!("event-{n}"))));
@@ -320,7 +325,7 @@ async fn the_inbox_is_bounded() {
 async fn what_was_let_in_before_the_end_is_still_written() {
     let app = start().await;
     let shutdown = Shutdown::new();
-    let intake = Intake::start(&app.store(), &shutdown);
+    let intake = intake(&app, &shutdown);
     let mine = connection(&app, "one").await;
     let many = (0..300).map(|n| intake.accept(delivery(&app, mine, &format!("event-{n}"))));
     let ending = async {
@@ -340,7 +345,7 @@ async fn what_was_let_in_before_the_end_is_still_written() {
 async fn a_plan_that_was_made_for_an_empty_inbox_does_not_outlive_it() {
     let app = start().await;
     let shutdown = Shutdown::new();
-    let intake = Intake::start(&app.store(), &shutdown);
+    let intake = intake(&app, &shutdown);
     let mine = connection(&app, "one").await;
     // Known to be empty, so that the planner can't tell the indexes apart.
     app.execute("VACUUM ANALYZE deliveries").await;
