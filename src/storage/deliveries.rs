@@ -57,6 +57,23 @@ macro_rules! select {
     };
 }
 
+/// The same for a page of a connection's: `$behind` where it begins, in `$order`. The index does not know the order
+/// of what came in at one instant, so it is followed to the instant at which the page is full, and what that leads to
+/// is sorted. Asked to sort by more than an index knows, the planner may sort all there is.
+macro_rules! select_page {
+    ($behind:tt, $order:tt, $whole_order:tt, $($argument:expr),*) => {
+        sqlx::query_as!(
+            Row,
+            "SELECT near.* FROM (
+                 SELECT id, connection_id, event, event_key, outcome, pull_id, received_at
+                 FROM deliveries WHERE tenant_id = $1 AND connection_id = $2 AND " + $behind +
+            "    ORDER BY " + $order + " FETCH FIRST $5 ROWS WITH TIES) AS near
+             ORDER BY " + $whole_order + " LIMIT $5",
+            $($argument),*
+        )
+    };
+}
+
 impl TenantTx {
     /// A page of what came in for a connection, newest first.
     pub async fn list_deliveries(
@@ -75,9 +92,10 @@ impl TenantTx {
         let at = at.min(far_future());
         let (tenant, connection) = (self.tenant.0, connection.0);
         let rows = if backwards {
-            select!(
-                "AND connection_id = $2 AND (received_at, id) > ($3, $4)
-                 ORDER BY received_at, id LIMIT $5",
+            select_page!(
+                "(received_at, id) > ($3, $4)",
+                "received_at",
+                "received_at, id",
                 tenant,
                 connection,
                 at,
@@ -87,9 +105,10 @@ impl TenantTx {
             .fetch_all(&mut *self.tx)
             .await?
         } else {
-            select!(
-                "AND connection_id = $2 AND (received_at, id) < ($3, $4)
-                 ORDER BY received_at DESC, id DESC LIMIT $5",
+            select_page!(
+                "(received_at, id) < ($3, $4)",
+                "received_at DESC",
+                "received_at DESC, id DESC",
                 tenant,
                 connection,
                 at,
@@ -135,11 +154,12 @@ impl TenantTx {
         connection: ConnectionId,
     ) -> Result<Option<DateTime<Utc>>, StorageError> {
         Ok(sqlx::query_scalar!(
-            "SELECT max(received_at) FROM deliveries WHERE tenant_id = $1 AND connection_id = $2",
+            "SELECT received_at FROM deliveries WHERE tenant_id = $1 AND connection_id = $2
+             ORDER BY received_at DESC LIMIT 1",
             self.tenant.0,
             connection.0
         )
-        .fetch_one(&mut *self.tx)
+        .fetch_optional(&mut *self.tx)
         .await?)
     }
 }
@@ -204,7 +224,7 @@ impl SystemTx {
                      SELECT d.ctid FROM deliveries d
                      WHERE d.tenant_id = c.tenant_id AND d.connection_id = c.id
                        AND d.received_at < $3
-                     ORDER BY d.received_at, d.id LIMIT $4) AS old
+                     ORDER BY d.received_at LIMIT $4) AS old
                  LIMIT $4))",
             &tenants,
             &connections,

@@ -198,6 +198,60 @@ async fn the_last_of_many_transactions_are_read_like_the_first() {
     }
 }
 
+/// So are the deliveries of a connection, though several came in at one instant, of which the index does not know the
+/// order, and whatever the statistics say: a new connection is fuller than they know.
+#[tokio::test]
+async fn the_last_of_many_deliveries_are_read_like_the_first() {
+    let app = TestApp::start().await;
+    let connection = uuid::Uuid::from_u128(3);
+    app.execute("ALTER TABLE deliveries SET (autovacuum_enabled = false); ANALYZE deliveries")
+        .await;
+    app.execute(&format!(
+        "INSERT INTO deliveries (tenant_id, id, connection_id, token_id, event, event_key, key_expires,
+                                 body, outcome, hint, received_at)
+         SELECT '{}', gen_random_uuid(), '{connection}', gen_random_uuid(), 'item/updated', n::text,
+                false, '', 'ignored', 'nothing', '2025-01-01'::timestamptz + n / 3 * interval '1 minute'
+         FROM generate_series(1, 100000) AS n",
+        app.tenant,
+    ))
+    .await;
+    let tenant = format!("'{}'", app.tenant);
+    let connection = format!("'{connection}'");
+    let [first_id, last_id] = [uuid::Uuid::nil(), uuid::Uuid::max()].map(|id| format!("'{id}'"));
+    for statistics in ["of an empty table", "as they are"] {
+        if statistics == "as they are" {
+            app.execute("VACUUM ANALYZE deliveries").await;
+        }
+        for (query, arguments) in [
+            (
+                "(received_at, id) < ($3, $4)",
+                ["'infinity'", &last_id, "201"],
+            ),
+            (
+                "(received_at, id) < ($3, $4)",
+                ["'2025-01-02'", &last_id, "201"],
+            ),
+            (
+                "(received_at, id) > ($3, $4)",
+                ["'-infinity'", &first_id, "201"],
+            ),
+            (
+                "(received_at, id) > ($3, $4)",
+                ["'2025-02-20'", &first_id, "201"],
+            ),
+            ("ORDER BY received_at DESC LIMIT 1", ["", "", ""]),
+        ] {
+            let given = [&[&*tenant, &*connection], &arguments[..]].concat();
+            let given: Vec<&str> = given.into_iter().filter(|one| !one.is_empty()).collect();
+            let plan = plan(&app, &sent_query(query), &given).await;
+            assert!(
+                plan.contains("deliveries_of_connection_idx on") && pages(&plan) < 100,
+                "with statistics {statistics}:\n{plan}"
+            );
+        }
+    }
+}
+
 /// Pending rows are found however many posted ones there are: of a tenant, and of accounts.
 #[tokio::test]
 async fn pending_rows_are_read_without_the_others() {
