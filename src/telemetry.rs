@@ -99,7 +99,7 @@ const HTTP_DURATION: &str = "http_request_duration_seconds";
 /// Webhooks, by vendor and what became of them.
 const WEBHOOKS: &str = "webhooks_total";
 const ODD_ROWS: &str = "odd_rows_total";
-/// How many webhooks were written together.
+/// How many webhooks were taken up together.
 const WEBHOOK_BATCH: &str = "webhook_batch_size";
 /// Attempts at pulls that are over, by what became of them.
 const PULL_ATTEMPTS: &str = "pull_attempts_total";
@@ -215,7 +215,7 @@ pub fn record_odd_rows(vendor: &'static str, reason: &'static str, rows: u64) {
     metrics::counter!(ODD_ROWS, "vendor" => vendor, "reason" => reason).increment(rows);
 }
 
-/// Notes how many webhooks were written together.
+/// Notes how many webhooks were taken up together.
 pub fn record_webhook_batch(size: usize) {
     let size = u32::try_from(size).unwrap_or(u32::MAX);
     metrics::histogram!(WEBHOOK_BATCH).record(size);
@@ -296,7 +296,7 @@ fn install() -> MetricsHandle {
     metrics::describe_counter!(HTTP_REQUESTS, Unit::Count, "Requests answered.");
     metrics::describe_histogram!(HTTP_DURATION, Unit::Seconds, "Time to answer a request.");
     metrics::describe_counter!(WEBHOOKS, Unit::Count, "Webhooks received.");
-    metrics::describe_histogram!(WEBHOOK_BATCH, Unit::Count, "Webhooks written together.");
+    metrics::describe_histogram!(WEBHOOK_BATCH, Unit::Count, "Webhooks taken up together.");
     metrics::describe_counter!(
         PULL_ATTEMPTS,
         Unit::Count,

@@ -256,6 +256,7 @@ impl Writer {
     /// lock is waited for, and so does trying those once more, after the others; no more, however many
     /// are held.
     async fn write(&mut self, batch: Vec<Waiting>) {
+        telemetry::record_webhook_batch(batch.len());
         let mut parts = Part::several(batch);
         while let Some(mut part) = parts.pop() {
             // Whoever has given up was told that it is not safe, and will send it again.
@@ -357,7 +358,6 @@ impl Writer {
     }
 
     async fn note_written(&mut self, count: usize) {
-        telemetry::record_webhook_batch(count);
         if let Some(line) = &mut self.line
             && line.note_written(count).await.is_err()
         {
