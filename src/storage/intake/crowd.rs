@@ -189,7 +189,54 @@ struct One {
 
 #[cfg(test)]
 mod tests {
-    use super::ShortWay;
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::domain::{
+        delivery::DeliveryId,
+        event::Hint,
+        ids::{ConnectionId, TenantId, WebhookTokenId},
+    };
+
+    fn told(connection: u128, seconds: i64, hint: Hint) -> NewDelivery {
+        NewDelivery {
+            tenant: TenantId(Uuid::nil()),
+            id: DeliveryId(Uuid::from_u128(
+                connection << 64 | u128::from(seconds.unsigned_abs()),
+            )),
+            connection: ConnectionId(Uuid::from_u128(connection)),
+            token: WebhookTokenId(Uuid::nil()),
+            event: "item/updated".to_owned(),
+            event_key: String::new(),
+            key_expires: false,
+            body: Vec::new(),
+            outcome: DeliveryOutcome::Queued,
+            hint,
+            received_at: at(seconds),
+        }
+    }
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds)
+    }
+
+    #[test]
+    fn a_connection_demands_what_its_deliveries_ask_for_together() {
+        let crowd = [
+            told(2, 5, Hint::Source),
+            told(1, 4, Hint::Window),
+            told(1, 9, Hint::Full),
+            told(1, 7, Hint::Full),
+            told(2, 3, Hint::Source),
+            told(1, 12, Hint::Source),
+            told(3, 6, Hint::Window),
+        ];
+        let demand = Demand::of(&Columns::of(crowd.iter()));
+        assert_eq!(demand.connections, [1, 2, 3].map(Uuid::from_u128));
+        assert_eq!(demand.received_at, [at(4), at(3), at(6)]);
+        assert_eq!(demand.asked_at, [Some(at(9)), None, Some(at(6))]);
+        assert_eq!(demand.places, [1, 0, 0, 0, 1, 0, 2]);
+    }
 
     #[test]
     fn few_go_the_long_way() {
