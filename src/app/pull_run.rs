@@ -216,7 +216,7 @@ impl App {
         pulls.extend(inherited.iter().map(|pull| pull.id));
         let mut hints = tx.hints_of_pulls(claimed.connection, &pulls).await?;
         let named = tx.named_anywhere(claimed.lease.pull).await?;
-        // Whatever became of that pull's work, what it has changed may not have been linked.
+        // Whatever became of the work of those that failed, what they have changed may not have been linked.
         let left_since = tx.left_since_success(claimed.connection).await?;
         claimed.left_since = claimed.left_since.into_iter().chain(left_since).min();
         drop(tx);
