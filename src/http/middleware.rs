@@ -40,13 +40,18 @@ use super::{
 use crate::{domain::ids, telemetry};
 
 /// No request of ours takes longer.
-const TIME_LIMIT: Duration = Duration::from_secs(30);
+pub(super) const TIME_LIMIT: Duration = Duration::from_secs(30);
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// How metrics and logs call a path that is none of ours: what was asked for may hold a token.
 const NO_ROUTE: &str = "(none)";
 
 /// Puts the whole stack around the routes.
-pub(super) fn wrap(routes: Router, api: &Api, cors_origins: &[String]) -> Router {
+pub(super) fn wrap(
+    routes: Router,
+    api: &Api,
+    cors_origins: &[String],
+    time_limit: Duration,
+) -> Router {
     // Where no page in a browser may call, nothing is said about it either.
     let cors = (!cors_origins.is_empty()).then(|| cors(cors_origins));
     // All of it as one layer: for each request, every layer of a router makes a copy of all that
@@ -59,7 +64,7 @@ pub(super) fn wrap(routes: Router, api: &Api, cors_origins: &[String]) -> Router
             .layer(middleware::from_fn_with_state(api.clone(), observe))
             .option_layer(cors)
             .layer(CatchPanicLayer::custom(panicked))
-            .layer(middleware::from_fn(limit_time)),
+            .layer(middleware::from_fn_with_state(time_limit, limit_time)),
     )
 }
 
@@ -144,8 +149,8 @@ fn method_name(method: &Method) -> &'static str {
     }
 }
 
-async fn limit_time(request: Request, next: Next) -> Response {
-    tokio::time::timeout(TIME_LIMIT, next.run(request))
+async fn limit_time(State(limit): State<Duration>, request: Request, next: Next) -> Response {
+    tokio::time::timeout(limit, next.run(request))
         .await
         .unwrap_or_else(|_| {
             Problem::new(

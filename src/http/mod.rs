@@ -215,7 +215,7 @@ fn complete(routes: Router<Api>, api: &Api, cors_origins: &[String]) -> Router {
         .fallback(nothing_here)
         .method_not_allowed_fallback(other_methods)
         .with_state(api.clone());
-    middleware::wrap(routes, api, cors_origins)
+    middleware::wrap(routes, api, cors_origins, middleware::TIME_LIMIT)
 }
 
 async fn nothing_here() -> Problem {

@@ -103,6 +103,10 @@ async fn panics() {
     panic!("with a canary");
 }
 
+async fn never_answers() {
+    std::future::pending::<()>().await;
+}
+
 async fn reads(JsonBody(fields): JsonBody) -> Result<(), Problem> {
     fields.finish(Some(()))
 }
@@ -112,19 +116,33 @@ async fn bare() -> StatusCode {
 }
 
 fn router() -> Router {
+    router_within(middleware::TIME_LIMIT)
+}
+
+fn router_within(time_limit: Duration) -> Router {
     let api = api();
     let routes = Router::new()
         .route("/problem/{code}", get(problem_of))
         .route("/panics", get(panics))
+        .route("/never", get(never_answers))
         .route("/v1/reads", post(reads))
         .route("/bare", get(bare))
         .fallback(nothing_here)
         .method_not_allowed_fallback(other_methods);
-    middleware::wrap(routes, &api, &["https://console.example".to_owned()])
+    middleware::wrap(
+        routes,
+        &api,
+        &["https://console.example".to_owned()],
+        time_limit,
+    )
 }
 
 async fn ask(request: Request<Body>) -> (Response<()>, Value) {
-    let answer = router().oneshot(request).await.unwrap();
+    ask_of(router(), request).await
+}
+
+async fn ask_of(router: Router, request: Request<Body>) -> (Response<()>, Value) {
+    let answer = router.oneshot(request).await.unwrap();
     let (parts, body) = answer.into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
     let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
@@ -175,6 +193,15 @@ async fn a_panic_is_a_failure_of_ours_that_tells_nothing() {
     assert_eq!(answer.status(), 500);
     assert_eq!(body["code"], "MTCH-0002");
     assert!(!body.to_string().contains("canary"), "{body}");
+}
+
+#[tokio::test]
+async fn a_handler_that_never_answers_is_given_up() {
+    let router = router_within(Duration::ZERO);
+    let (answer, body) = ask_of(router, plain(Method::GET, "/never")).await;
+    assert_eq!(answer.status(), 503);
+    assert_eq!(body["code"], Code::Unavailable.as_str());
+    assert!(answer.headers().contains_key(header::RETRY_AFTER));
 }
 
 #[tokio::test]
