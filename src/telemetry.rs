@@ -473,13 +473,15 @@ mod tests {
         record_request("countedApart", "GET", 200, Duration::from_millis(7));
         record_request("countedApart", "POST", 200, Duration::from_millis(7));
         record_request("countedApart", "POST", 503, Duration::from_millis(7));
+        record_request("countedApart", "POST", 503, Duration::from_millis(7));
         for handle in [early, metrics()] {
             let text = handle.render();
             for line in [
                 r#"http_requests_total{operation="countedOnce",method="GET",status="200"} 1"#,
                 r#"http_requests_total{operation="countedApart",method="GET",status="200"} 1"#,
                 r#"http_requests_total{operation="countedApart",method="POST",status="200"} 1"#,
-                r#"http_requests_total{operation="countedApart",method="POST",status="503"} 1"#,
+                r#"http_requests_total{operation="countedApart",method="POST",status="503"} 2"#,
+                r#"http_request_duration_seconds_count{operation="countedApart"} 4"#,
                 r#"http_request_duration_seconds_bucket{operation="countedOnce",le="0.005"} 0"#,
                 r#"http_request_duration_seconds_bucket{operation="countedOnce",le="0.01"} 1"#,
                 r#"http_request_duration_seconds_count{operation="countedOnce"} 1"#,

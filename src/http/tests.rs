@@ -198,7 +198,9 @@ async fn a_panic_is_a_failure_of_ours_that_tells_nothing() {
 #[tokio::test]
 async fn a_handler_that_never_answers_is_given_up() {
     let router = router_within(Duration::ZERO);
-    let (answer, body) = ask_of(router, plain(Method::GET, "/never")).await;
+    let asking = ask_of(router, plain(Method::GET, "/never"));
+    let asked = tokio::time::timeout(Duration::from_secs(30), asking).await;
+    let (answer, body) = asked.expect("nobody gives it up");
     assert_eq!(answer.status(), 503);
     assert_eq!(body["code"], Code::Unavailable.as_str());
     assert!(answer.headers().contains_key(header::RETRY_AFTER));

@@ -198,9 +198,10 @@ mod tests {
         ids::{ConnectionId, TenantId, WebhookTokenId},
     };
 
-    fn told(connection: u128, seconds: i64, hint: Hint) -> NewDelivery {
+    /// Of a connection; tenants may have some by the same name.
+    fn told((tenant, connection): (u128, u128), seconds: i64, hint: Hint) -> NewDelivery {
         NewDelivery {
-            tenant: TenantId(Uuid::nil()),
+            tenant: TenantId(Uuid::from_u128(tenant)),
             id: DeliveryId(Uuid::from_u128(
                 connection << 64 | u128::from(seconds.unsigned_abs()),
             )),
@@ -222,17 +223,19 @@ mod tests {
 
     #[test]
     fn a_connection_demands_what_its_deliveries_ask_for_together() {
+        let (one, two, other) = ((1, 1), (1, 2), (2, 1));
         let crowd = [
-            told(2, 5, Hint::Source),
-            told(1, 4, Hint::Window),
-            told(1, 9, Hint::Full),
-            told(1, 7, Hint::Full),
-            told(2, 3, Hint::Source),
-            told(1, 12, Hint::Source),
-            told(3, 6, Hint::Window),
+            told(two, 5, Hint::Source),
+            told(one, 4, Hint::Window),
+            told(one, 9, Hint::Full),
+            told(one, 7, Hint::Full),
+            told(two, 3, Hint::Source),
+            told(one, 12, Hint::Source),
+            told(other, 6, Hint::Window),
         ];
         let demand = Demand::of(&Columns::of(crowd.iter()));
-        assert_eq!(demand.connections, [1, 2, 3].map(Uuid::from_u128));
+        assert_eq!(demand.tenants, [1, 1, 2].map(Uuid::from_u128));
+        assert_eq!(demand.connections, [1, 2, 1].map(Uuid::from_u128));
         assert_eq!(demand.received_at, [at(4), at(3), at(6)]);
         assert_eq!(demand.asked_at, [Some(at(9)), None, Some(at(6))]);
         assert_eq!(demand.places, [1, 0, 0, 0, 1, 0, 2]);
