@@ -45,21 +45,11 @@ impl TryFrom<Row> for Delivery {
     }
 }
 
-/// Each query that reads deliveries; what follows the columns is part of the text.
-macro_rules! select {
-    ($rest:tt $(, $argument:expr)*) => {
-        sqlx::query_as!(
-            Row,
-            "SELECT id, connection_id, event, event_key, outcome, pull_id, received_at
-             FROM deliveries WHERE tenant_id = $1 " + $rest
-            $(, $argument)*
-        )
-    };
-}
-
-/// The same for a page of a connection's: `$behind` where it begins, in `$order`. The index does not know the order
-/// of what came in at one instant, so it is followed to the instant at which the page is full, and what that leads to
-/// is sorted. Asked to sort by more than an index knows, the planner may sort all there is.
+/// A page of a connection's deliveries: those `$behind` a key, read in `$order` and sorted in `$whole_order`.
+///
+/// The index does not know the order of what came in at one instant, so it is followed to the instant at which the
+/// page is full, and what that leads to is sorted. Asked to sort by more than an index knows, the planner may sort all
+/// there is.
 macro_rules! select_page {
     ($behind:tt, $order:tt, $whole_order:tt, $($argument:expr),*) => {
         sqlx::query_as!(
@@ -67,7 +57,7 @@ macro_rules! select_page {
             "SELECT near.* FROM (
                  SELECT id, connection_id, event, event_key, outcome, pull_id, received_at
                  FROM deliveries WHERE tenant_id = $1 AND connection_id = $2 AND " + $behind +
-            "    ORDER BY " + $order + " FETCH FIRST $5 ROWS WITH TIES) AS near
+            " ORDER BY " + $order + " FETCH FIRST $5 ROWS WITH TIES) AS near
              ORDER BY " + $whole_order + " LIMIT $5",
             $($argument),*
         )
@@ -123,11 +113,16 @@ impl TenantTx {
 
     /// One delivery.
     pub async fn delivery(&mut self, id: DeliveryId) -> Result<Option<Delivery>, StorageError> {
-        select!("AND id = $2", self.tenant.0, id.0)
-            .fetch_optional(&mut *self.tx)
-            .await?
-            .map(TryInto::try_into)
-            .transpose()
+        let row = sqlx::query_as!(
+            Row,
+            "SELECT id, connection_id, event, event_key, outcome, pull_id, received_at
+             FROM deliveries WHERE tenant_id = $1 AND id = $2",
+            self.tenant.0,
+            id.0
+        )
+        .fetch_optional(&mut *self.tx)
+        .await?;
+        row.map(TryInto::try_into).transpose()
     }
 
     /// Notes which pull does what a delivery asks for; answers whether the delivery is there.

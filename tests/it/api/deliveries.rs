@@ -28,6 +28,10 @@ async fn start() -> TestApp {
 
 async fn deliver(app: &TestApp, receiver: &str, event: &str, key: &str) {
     app.clock.advance(TimeDelta::seconds(1));
+    deliver_at_once(app, receiver, event, key).await;
+}
+
+async fn deliver_at_once(app: &TestApp, receiver: &str, event: &str, key: &str) {
     let told = json!({"event": event, "eventId": key, "itemId": ITEM});
     app.anonymous().post(receiver, &told).await.expect(202);
 }
@@ -101,6 +105,47 @@ async fn deliveries_are_listed_newest_first_and_back_again() {
     client.get(&pulls).await.expect_problem(400, "MTCH-0214");
     let none = format!("{path}/deliveries?limit=0");
     client.get(&none).await.expect_problem(400, "MTCH-0214");
+}
+
+#[tokio::test]
+async fn each_delivery_of_one_instant_is_listed_once_whichever_way() {
+    let app = start().await;
+    let client = app.client();
+    let (path, receiver) = endpoint(&client).await;
+    deliver(&app, &receiver, "transactions/updated", "before").await;
+    app.clock.advance(TimeDelta::seconds(1));
+    let together = ["one", "two", "three", "four", "five"];
+    for key in together {
+        deliver_at_once(&app, &receiver, "transactions/updated", key).await;
+    }
+    deliver(&app, &receiver, "transactions/updated", "after").await;
+
+    let at = |cursor: &Value| {
+        let cursor = cursor.as_str().unwrap();
+        format!("{path}/deliveries?limit=2&cursor={cursor}")
+    };
+    let keys = |page: &Value| -> Vec<String> {
+        let items = page["items"].as_array().unwrap();
+        let key = |item: &Value| item["key"].as_str().unwrap().to_owned();
+        items.iter().map(key).collect()
+    };
+    let first = client.get(&format!("{path}/deliveries?limit=2")).await;
+    let mut page = first.expect(200).clone();
+    let mut there = keys(&page);
+    while let Some(cursor) = page.get("nextCursor") {
+        page = client.get(&at(cursor)).await.expect(200).clone();
+        there.extend(keys(&page));
+    }
+    let mut back = keys(&page);
+    while let Some(cursor) = page.get("prevCursor") {
+        page = client.get(&at(cursor)).await.expect(200).clone();
+        back.splice(0..0, keys(&page));
+    }
+    assert_eq!(there, back);
+    assert_eq!((&*there[0], &*there[6]), ("after", "before"));
+    let mut between = there[1..6].to_vec();
+    between.sort();
+    assert_eq!(between, ["five", "four", "one", "three", "two"]);
 }
 
 #[tokio::test]
