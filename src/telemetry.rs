@@ -1,5 +1,7 @@
 //! What the process tells of itself: log lines and metrics.
 
+mod span_fields;
+
 use std::{
     collections::BTreeMap,
     error::Error,
@@ -19,6 +21,8 @@ use tracing_subscriber::{
     layer::SubscriberExt as _,
     util::SubscriberInitExt as _,
 };
+
+use self::span_fields::SpanFields;
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -86,6 +90,7 @@ where
             .flatten_event(true)
             .with_current_span(false)
             .with_span_list(true)
+            .fmt_fields(SpanFields)
             .boxed(),
         Lines::Text { colour } => layer.with_ansi(colour).boxed(),
     };
@@ -413,6 +418,41 @@ mod tests {
         let told = line["timestamp"].as_str().unwrap();
         assert!(told.ends_with('Z'), "{told}");
         assert!(chrono::DateTime::parse_from_rfc3339(told).is_ok(), "{told}");
+    }
+
+    #[test]
+    fn the_fields_of_a_span_are_json_whatever_they_hold() {
+        let text = logged("info", Lines::Json, || {
+            let span = tracing::info_span!(
+                "request",
+                number = -7,
+                large = u64::MAX,
+                good = true,
+                odd = "a \"quote\",\n\u{7}\\ and more",
+                shown = ?Some("it"),
+                later = tracing::field::Empty,
+                twice = "first",
+            );
+            span.record("later", tracing::field::display("since \"then\""));
+            span.record("twice", "second");
+            let _span = span.enter();
+            let nothing = tracing::info_span!("nothing", later = tracing::field::Empty);
+            nothing.record("later", 1);
+            let _nothing = nothing.enter();
+            tracing::info!("a line");
+        });
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            line["spans"],
+            serde_json::json!([
+                {
+                    "name": "request", "number": -7, "large": u64::MAX, "good": true,
+                    "odd": "a \"quote\",\n\u{7}\\ and more", "shown": "Some(\"it\")",
+                    "later": "since \"then\"", "twice": "second",
+                },
+                { "name": "nothing", "later": 1 },
+            ])
+        );
     }
 
     #[test]
