@@ -164,30 +164,17 @@ impl Default for Bindings {
 }
 
 impl Bindings {
-    /// What the token of a webhook that comes from a vendor is bound to; `None` if it is not good for
-    /// anything. That is never remembered: there is no end of tokens that do not exist. What is not known
-    /// waits for room to be looked up, beside no stranger.
-    pub(super) async fn find(
-        &self,
-        store: &Store,
-        hash: TokenHash,
-    ) -> Result<Option<Arc<Known>>, AppError> {
-        if let Some(known) = self.known_in_use(&hash)
-            && self.is_good(&known)
-        {
-            known.want();
-            return Ok(Some(known));
-        }
-        // On the heap: it is large, and nearly no webhook comes here.
-        Box::pin(self.look_up(store, hash)).await
-    }
-
-    fn known_in_use(&self, hash: &TokenHash) -> Option<Arc<Known>> {
+    /// What the token of a webhook that comes from a vendor is bound to, if that is known without asking anybody.
+    pub(super) fn at_hand(&self, hash: &TokenHash) -> Option<Arc<Known>> {
         let in_use = self.in_use.read().unwrap_or_else(PoisonError::into_inner);
-        in_use.get(hash).map(Arc::clone)
+        let known = in_use.get(hash).filter(|known| self.is_good(known))?;
+        known.want();
+        Some(Arc::clone(known))
     }
 
-    async fn look_up(
+    /// What it is bound to else; `None` if it is not good for anything. That is never remembered: there is no end
+    /// of tokens that do not exist. What is not known waits for room to be looked up, beside no stranger.
+    pub(super) async fn look_up(
         &self,
         store: &Store,
         hash: TokenHash,

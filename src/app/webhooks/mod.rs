@@ -194,14 +194,14 @@ impl App {
         patience: &mut Duration,
     ) -> Result<Arc<Known>, AppError> {
         let parts = &self.0.parts;
-        let found = match token {
-            Some(token) => {
-                let finding = self.0.bindings.find(&parts.store, token);
-                let found = in_time(vendor, patience, finding).await?;
-                found.map_err(|error| counted(Some(vendor), error))?
-            }
-            None => None,
-        };
+        let bindings = &self.0.bindings;
+        let mut found = token.and_then(|token| bindings.at_hand(&token));
+        if let (Some(token), None) = (token, &found) {
+            // On the heap: it is large, and nearly no webhook comes here.
+            let looking = Box::pin(bindings.look_up(&parts.store, token));
+            let looked = in_time(vendor, patience, looking).await?;
+            found = looked.map_err(|error| counted(Some(vendor), error))?;
+        }
         found
             .filter(|known| known.is_good_for(vendor, parts.clock.now()))
             .ok_or_else(|| counted(Some(vendor), AppError::WebhookRefused))
