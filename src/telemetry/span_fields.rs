@@ -12,7 +12,8 @@ use tracing_subscriber::{
     fmt::{FormatFields, FormattedFields, format::Writer},
 };
 
-/// Writes the fields of a span as an object of JSON, each as it comes.
+/// Writes the fields of a span as an object of JSON, each as it comes. Their names are words of the program and need no
+/// escape. A float would come as a text; the program has none.
 #[derive(Debug)]
 pub(super) struct SpanFields;
 
@@ -29,7 +30,8 @@ impl<'w> FormatFields<'w> for SpanFields {
         writer.write_char('}')
     }
 
-    /// Of two fields by one name the last counts, for whoever reads the object.
+    /// Of two fields by one name the last counts, for whoever reads the object. So a span should not tell one thing
+    /// again and again.
     fn add_fields(
         &self,
         current: &'w mut FormattedFields<Self>,

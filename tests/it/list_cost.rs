@@ -233,14 +233,12 @@ async fn the_last_of_many_deliveries_are_read_like_the_first() {
         ] {
             let arguments = [&[&*tenant, &*connection], place].concat();
             let plan = plan(&app, &sent_query(query), &arguments).await;
+            // Since version 18 it has a fraction.
+            let whole = plan.lines().next().unwrap().replace(".00 loops", " loops");
             assert!(
                 plan.contains("deliveries_of_connection_idx on")
                     && pages(&plan) < 100
-                    && plan
-                        .lines()
-                        .next()
-                        .unwrap()
-                        .contains(&format!("rows={rows} loops=1")),
+                    && whole.contains(&format!("rows={rows} loops=1")),
                 "with statistics {statistics}:\n{plan}"
             );
         }

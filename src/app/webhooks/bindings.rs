@@ -164,7 +164,7 @@ impl Default for Bindings {
 }
 
 impl Bindings {
-    /// What the token of a webhook that comes from a vendor is bound to, if that is known without asking anybody.
+    /// What the token of a webhook that comes from a vendor is bound to, if the last round of refreshing found it.
     pub(super) fn at_hand(&self, hash: &TokenHash) -> Option<Arc<Known>> {
         let in_use = self.in_use.read().unwrap_or_else(PoisonError::into_inner);
         let known = in_use.get(hash).filter(|known| self.is_good(known))?;
@@ -172,8 +172,9 @@ impl Bindings {
         Some(Arc::clone(known))
     }
 
-    /// What it is bound to else; `None` if it is not good for anything. That is never remembered: there is no end
-    /// of tokens that do not exist. What is not known waits for room to be looked up, beside no stranger.
+    /// What a token is bound to that is not at hand; `None` if it is not good for anything. That is never
+    /// remembered: there is no end of tokens that do not exist. What is not known waits for room to be looked up,
+    /// beside no stranger.
     pub(super) async fn look_up(
         &self,
         store: &Store,

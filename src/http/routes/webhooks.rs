@@ -59,8 +59,7 @@ pub(in crate::http) async fn receive(
         .recognise_webhook(&provider, &token, &proof)
         .await?;
     let outcome = take(&api, &mut webhook, &head.headers, body).await;
-    // A span that records one more thing writes all that it holds anew, for nothing as long as
-    // nothing is told of the webhook.
+    // Of one that was taken no line tells, so its name would be written for nobody.
     if (outcome.is_err() || tracing::enabled!(tracing::Level::DEBUG))
         && let Some(token) = webhook.token_id()
     {

@@ -181,6 +181,10 @@ async fn only_a_living_token_of_the_vendor_named_in_the_path_is_good() {
     }
     nothing_was_written(&app).await;
     expect_taken(&pluggy.deliver(&app, &created("event-1")).await);
+    // Nor is it good for another vendor once it is in use.
+    app.refresh_webhook_bindings().await;
+    let path = format!("/v1/discovery/webhooks/belvo/{token}");
+    expect_refused(&app, &path, "203.0.113.7", &signed).await;
 }
 
 #[tokio::test]
