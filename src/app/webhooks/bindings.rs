@@ -386,6 +386,22 @@ mod tests {
     }
 
     #[test]
+    fn what_the_last_round_found_is_at_hand_and_wanted_until_a_change() {
+        let bindings = Bindings::default();
+        let (hash, other): (TokenHash, TokenHash) = ([1; 32], [2; 32]);
+        let one = Arc::new(known(1, Duration::ZERO));
+        let mut in_use = bindings.in_use.write().unwrap();
+        in_use.insert(hash, Arc::clone(&one));
+        drop(in_use);
+        assert!(bindings.at_hand(&other).is_none());
+        assert!(!one.wanted.load(Ordering::Relaxed));
+        assert!(bindings.at_hand(&hash).is_some());
+        assert!(one.wanted.load(Ordering::Relaxed));
+        bindings.forget(one.binding.connection);
+        assert!(bindings.at_hand(&hash).is_none());
+    }
+
+    #[test]
     fn what_was_found_before_a_change_is_not_good_and_what_is_found_after_it_is() {
         let bindings = Bindings::default();
         let before = [1, 2, 3].map(|connection| known(connection, Duration::ZERO));
