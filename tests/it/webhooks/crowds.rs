@@ -21,7 +21,7 @@ use sqlx::{AssertSqlSafe, Connection as _, postgres::PgListener};
 use super::{
     batches::{end_sessions, entries_read},
     count, start,
-    trouble::{connection, delivery, intake},
+    trouble::{connection, delivery, intake, let_commits_fail},
 };
 use crate::support::TestApp;
 
@@ -311,13 +311,7 @@ async fn a_crowd_whose_commit_fails_is_not_acknowledged() {
     let intake = intake(&app, &shutdown);
     let mine = connection(&app, "one").await;
     intake.accept(delivery(&app, mine, "first")).await.unwrap();
-    app.execute(
-        "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS
-             $$ BEGIN RAISE EXCEPTION 'no space left on device' USING ERRCODE = '53100'; END $$;
-         CREATE CONSTRAINT TRIGGER full_disk AFTER INSERT ON deliveries
-             DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION full_disk()",
-    )
-    .await;
+    let_commits_fail(&app).await;
     for answer in accept(&intake, crowd_of(&app, mine, "told")).await {
         assert_eq!(answer, Err(NotTaken::Unavailable));
     }

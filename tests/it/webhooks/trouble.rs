@@ -68,11 +68,8 @@ async fn a_connection_that_died_unnoticed_costs_nobody_anything() {
     assert_eq!(count(&app, "deliveries").await, 2);
 }
 
-#[tokio::test]
-async fn when_the_commit_fails_nothing_is_acknowledged() {
-    let app = start().await;
-    let endpoint = Endpoint::create(&app, &app.client(), "pluggy", "one").await;
-    // As a full disk would, at the very end of the transaction.
+/// As a full disk would, at the very end of the transaction.
+pub(super) async fn let_commits_fail(app: &TestApp) {
     app.execute(
         "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS
              $$ BEGIN RAISE EXCEPTION 'no space left on device' USING ERRCODE = '53100'; END $$;
@@ -80,6 +77,13 @@ async fn when_the_commit_fails_nothing_is_acknowledged() {
              DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION full_disk()",
     )
     .await;
+}
+
+#[tokio::test]
+async fn when_the_commit_fails_nothing_is_acknowledged() {
+    let app = start().await;
+    let endpoint = Endpoint::create(&app, &app.client(), "pluggy", "one").await;
+    let_commits_fail(&app).await;
     let event = created("event-1");
     let all = (0..20).map(|_| endpoint.deliver(&app, &event));
     for answer in join_all(all).await {
