@@ -90,18 +90,22 @@ impl App {
             lost = self.keep_extraction(&claimed) => Err(lost),
             () = out_of_time(stopping) => Err(Stop::Stopping),
         };
-        let Some(ending) = self.extraction_ending(&claimed, &outcome) else {
-            tracing::info!(
+        let ours = match self.extraction_ending(&claimed, &outcome) {
+            Some(ending) => self.end_extraction(&claimed, &ending).await,
+            None => Ok(false),
+        };
+        match ours {
+            Ok(true) => {}
+            Ok(false) => tracing::info!(
                 tenant.id = %claimed.tenant,
                 connection.id = %claimed.connection,
                 extraction.id = %claimed.lease.extraction,
                 "an extraction was taken over or called off"
-            );
-            return;
-        };
-        if let Err(error) = self.end_extraction(&claimed, &ending).await {
+            ),
             // The lease runs out, and the extraction is found by it.
-            tracing::warn!(%error, extraction.id = %claimed.lease.extraction, "the end of an extraction could not be written");
+            Err(error) => {
+                tracing::warn!(%error, extraction.id = %claimed.lease.extraction, "the end of an extraction could not be written");
+            }
         }
     }
 
@@ -316,18 +320,19 @@ impl App {
         }
     }
 
+    /// Writes down what became of an attempt; `false` if that is no longer ours to say.
     async fn end_extraction(
         &self,
         claimed: &ClaimedExtraction,
         ending: &ExtractionEnding,
-    ) -> Result<(), AppError> {
+    ) -> Result<bool, AppError> {
         let now = self.0.parts.clock.now();
         let mut tx = self.0.parts.store.begin(claimed.tenant).await?;
         if !tx
             .end_extraction_attempt(claimed.lease, ending, now)
             .await?
         {
-            return Ok(());
+            return Ok(false);
         }
         // Another one of its connection may have waited for this.
         tx.wake_workers().await?;
@@ -346,7 +351,7 @@ impl App {
             class = failure.map(|failure| failure.class.as_str()),
             "an attempt at an extraction is over"
         );
-        Ok(())
+        Ok(true)
     }
 
     /// Ends the attempts of workers that gave no sign of life, so that their extractions are begun

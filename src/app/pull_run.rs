@@ -104,23 +104,22 @@ impl App {
             lost = self.keep_lease(&claimed) => Err(lost),
             () = out_of_time(stopping) => Err(Stop::Stopping),
         };
-        let Some(ending) = self.ending(&claimed, &outcome) else {
-            tracing::info!(
+        let ours = match self.ending(&claimed, &outcome) {
+            Some(ending) => self.end_attempt(&claimed, &ending).await,
+            None => Ok(false),
+        };
+        match ours {
+            Ok(true) => {}
+            Ok(false) => tracing::info!(
                 tenant.id = %claimed.tenant,
                 connection.id = %claimed.connection,
                 pull.id = %claimed.lease.pull,
                 "a pull was taken over or called off"
-            );
-            return;
-        };
-        let mut ended = self.end_attempt(&claimed, &ending).await;
-        if let Err(AppError::Unavailable(StorageError::Violates(..))) = ended {
-            // A webhook was faster than the look at what waits; the second look finds its pull.
-            ended = self.end_attempt(&claimed, &ending).await;
-        }
-        if let Err(error) = ended {
+            ),
             // The lease runs out, and the pull is found by it.
-            tracing::warn!(%error, pull.id = %claimed.lease.pull, "the end of a pull could not be written");
+            Err(error) => {
+                tracing::warn!(%error, pull.id = %claimed.lease.pull, "the end of a pull could not be written");
+            }
         }
     }
 
@@ -308,7 +307,21 @@ impl App {
         }
     }
 
-    async fn end_attempt(&self, claimed: &ClaimedPull, ending: &Ending) -> Result<(), AppError> {
+    /// Writes down what became of an attempt; `false` if that is no longer ours to say.
+    async fn end_attempt(&self, claimed: &ClaimedPull, ending: &Ending) -> Result<bool, AppError> {
+        let ended = self.try_to_end_attempt(claimed, ending).await;
+        if let Err(AppError::Unavailable(StorageError::Violates(..))) = ended {
+            // A webhook was faster than the look at what waits; the second look finds its pull.
+            return self.try_to_end_attempt(claimed, ending).await;
+        }
+        ended
+    }
+
+    async fn try_to_end_attempt(
+        &self,
+        claimed: &ClaimedPull,
+        ending: &Ending,
+    ) -> Result<bool, AppError> {
         let now = self.0.parts.clock.now();
         let mut tx = self.0.parts.store.begin(claimed.tenant).await?;
         let ours = tx
@@ -321,7 +334,7 @@ impl App {
             )
             .await?;
         if !ours {
-            return Ok(());
+            return Ok(false);
         }
         if let Ending::Failed(failure) = ending
             && failure.class == ErrorKind::WrongRequest.class()
@@ -354,7 +367,7 @@ impl App {
             class = failure.map(|failure| failure.class.as_str()),
             "an attempt at a pull is over"
         );
-        Ok(())
+        Ok(true)
     }
 }
 

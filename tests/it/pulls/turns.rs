@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::{House, PATH, create, last_pull, living};
-use crate::support::TestApp;
+use crate::support::{Log, TestApp};
 
 #[tokio::test]
 async fn two_workers_that_race_for_a_pull_get_it_once() {
@@ -39,6 +39,29 @@ async fn a_worker_that_lost_its_pull_writes_nothing_more() {
     assert_eq!(work_off(app.app()).await.unwrap(), 1);
     assert_eq!(last_pull(&client, &path).await["state"], "succeeded");
     assert!(living(&app).await > 100);
+}
+
+#[tokio::test]
+async fn that_a_pull_was_lost_is_logged_whatever_its_attempt_came_to() {
+    for vendor_answers in [true, false] {
+        let (app, vendors) = TestApp::with_vendors().await;
+        let path = create(&app.client(), &vendors, "pluggy").await;
+        let lost = app.app().claim_pull().await.unwrap().unwrap();
+        app.clock.advance(TimeDelta::minutes(2));
+        assert_eq!(app.app().reclaim_abandoned_pulls().await.unwrap(), 1);
+        if !vendor_answers {
+            let rule = json!({"vendor": "pluggy", "fault": {"kind": "unavailable"}});
+            vendors.fault(&rule).await;
+        }
+
+        let log = Log::keep(tracing::Level::INFO);
+        app.app().run_pull(lost, &CancellationToken::new()).await;
+        let log = log.text();
+        let lost = "a pull was taken over or called off";
+        assert!(log.contains(lost), "{log}");
+        assert!(!log.contains("is over"), "{log}");
+        assert_eq!(last_pull(&app.client(), &path).await["state"], "retrying");
+    }
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ mod client;
 mod clock;
 pub(crate) mod cluster;
 pub(crate) mod inspect;
+mod log;
 #[cfg(feature = "connector-mysql")]
 pub(crate) mod mariadb;
 pub(crate) mod process;
@@ -20,6 +21,7 @@ pub(crate) use self::{
     client::{Answer, Client},
     clock::ManualClock,
     cluster::TestDatabase,
+    log::Log,
     sources::Sources,
     vendors::Vendors,
 };

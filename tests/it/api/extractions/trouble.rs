@@ -6,6 +6,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::{HOST, House, sales};
+use crate::support::Log;
 
 #[tokio::test]
 async fn what_broke_in_the_middle_begins_anew_and_counts_nothing_twice() {
@@ -148,6 +149,26 @@ async fn a_worker_that_comes_back_too_late_writes_nothing() {
     app.run_extraction(lost, &CancellationToken::new()).await;
     assert_eq!(house.get(&path).await, done);
     assert_eq!(house.chunks().await, 1);
+}
+
+#[tokio::test]
+async fn that_one_was_lost_is_logged_whatever_its_attempt_came_to() {
+    for outcome in [Ok(&[json!({"id": 1})][..]), Err(ConnectorError::TimedOut)] {
+        let house = House::build().await;
+        house.sources.yields(HOST, "sales", &[outcome]);
+        house.start(&sales()).await;
+        let app = house.app.app();
+        let lost = app.claim_extraction().await.unwrap().unwrap();
+        house.app.clock.advance(TimeDelta::minutes(2));
+        assert_eq!(app.reclaim_abandoned_extractions().await.unwrap(), 1);
+
+        let log = Log::keep(tracing::Level::INFO);
+        app.run_extraction(lost, &CancellationToken::new()).await;
+        let log = log.text();
+        let lost = "an extraction was taken over or called off";
+        assert!(log.contains(lost), "{log}");
+        assert!(!log.contains("is over"), "{log}");
+    }
 }
 
 #[tokio::test]

@@ -1,21 +1,7 @@
 //! Refusals, bounds and strangers.
 
 use super::*;
-
-/// Keeps what is logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
+use crate::support::Log;
 
 #[tokio::test]
 async fn a_refusal_is_told_by_its_kind() {
@@ -192,13 +178,7 @@ async fn nobody_there_is_told_from_no_such_list() {
 
 #[tokio::test]
 async fn nothing_of_place_proof_or_answers_is_shown_or_logged() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer(move || writer.clone())
-        .finish();
-    let logging = tracing::subscriber::set_default(subscriber);
+    let log = Log::keep(tracing::Level::TRACE);
     let mut shown = String::new();
     for status in [200, 401, 500] {
         let server = Server::start(move |_| {
@@ -230,8 +210,7 @@ async fn nothing_of_place_proof_or_answers_is_shown_or_logged() {
             shown.push_str(&more);
         }
     }
-    drop(logging);
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let log = log.text();
     assert!(log.contains("rest-generic"), "the calls are logged: {log}");
     for text in [&log, &shown] {
         assert!(!text.contains("canary"), "{text}");

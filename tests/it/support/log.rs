@@ -1,0 +1,48 @@
+//! What this thread logs while a test looks.
+
+use std::{
+    io,
+    sync::{Arc, Mutex},
+};
+
+use tracing::{Level, subscriber::DefaultGuard};
+
+/// Keeps what is logged until it is asked for.
+pub(crate) struct Log {
+    written: Written,
+    _keeping: DefaultGuard,
+}
+
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    pub(crate) fn keep(up_to: Level) -> Self {
+        let written = Written::default();
+        let writer = written.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(up_to)
+            .with_writer(move || writer.clone())
+            .finish();
+        Self {
+            written,
+            _keeping: tracing::subscriber::set_default(subscriber),
+        }
+    }
+
+    /// Everything that was logged, and looks no further.
+    pub(crate) fn text(self) -> String {
+        String::from_utf8(self.written.0.lock().unwrap().clone()).unwrap()
+    }
+}
