@@ -142,8 +142,16 @@ async fn pause_at_work(house: &House, moment: usize) -> (Process, usize) {
                 matches!(waitid(Id::Pid(pid), glance), Ok(WaitStatus::Stopped(..)))
             })
             .await;
+        house
+            .until("what it said last is done", async || {
+                let busy = "pg_stat_activity WHERE datname = current_database()
+                                AND state = 'active' AND pid <> pg_backend_pid()";
+                house.count(busy).await == 0
+            })
+            .await;
         let running = house.count("pulls WHERE state = 'running'").await;
-        if running > 0 && said(&worker, OVER) == 0 {
+        let waiting = house.count("pulls WHERE state = 'queued'").await;
+        if running > 0 && running + waiting == 2 {
             return (worker, running.try_into().unwrap());
         }
         // It was done with one already: another time.
