@@ -416,9 +416,12 @@ impl World {
             let stored = Stored::read(&self.app, &self.sides[&vendor]).await;
             check::possible(&self.sides[&vendor], &stored);
             let pulls = self.pulls(vendor).await;
+            // The one that was over last: of two that were asked for in one instant, either may be the
+            // first of the list.
             let ended = pulls
                 .iter()
-                .find(|one| one["state"] == "succeeded" || one["state"] == "failed");
+                .filter(|one| one["state"] == "succeeded" || one["state"] == "failed")
+                .max_by_key(|one| (one["finishedAt"].as_str().unwrap(), one["id"].as_str()));
             let failed = ended.filter(|ended| ended["state"] == "failed");
             if let Some(failed) = failed {
                 let status = self.status(vendor).await;
