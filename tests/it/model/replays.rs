@@ -152,3 +152,33 @@ fn a_consent_that_goes_in_the_middle_of_two_listings_deletes_nothing() {
         [listing.clone(), listing].concat()
     });
 }
+
+#[test]
+fn what_came_in_just_after_a_look_is_read_after_an_attempt_that_was_put_off() {
+    both(|vendor| {
+        vec![
+            Step::Pass(1388),
+            Step::Work,
+            Step::Edit(
+                vendor,
+                Edit::Add {
+                    account: 0,
+                    days: 0,
+                    pending: false,
+                    cents: 1,
+                    told: true,
+                },
+            ),
+            Step::DeliverAll(Order::FirstFirst),
+            Step::WorkThrough(Fault {
+                vendor,
+                place: Place::Source,
+                kind: Kind::TooMany(1),
+                after: 0,
+                times: 1,
+            }),
+            Step::Pass(1),
+            Step::Work,
+        ]
+    });
+}

@@ -279,6 +279,8 @@ impl World {
     // ---- workers ----
 
     async fn upkeep(&self) {
+        // Whatever begins now begins after what was over before, as it always does where clocks run.
+        self.app.clock.advance(TimeDelta::milliseconds(1));
         self.app.app().reclaim_abandoned_pulls().await.unwrap();
         self.app.app().ask_for_sweeps().await.unwrap();
     }
