@@ -318,6 +318,9 @@ mod tests {
             .json()
             .with_writer(move || writer.clone())
             .finish();
+        // While there is only one subscriber, a test on another thread may settle for good that nobody
+        // listens to an event. A second one that listens to nothing prevents that.
+        let _deaf = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new());
         let guard = tracing::subscriber::set_default(subscriber);
         let shutdown = Shutdown::new();
         shutdown.spawn("fragile", async { panic!("broke {}", "down") });

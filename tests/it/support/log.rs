@@ -5,11 +5,17 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use tracing::{Level, subscriber::DefaultGuard};
+use tracing::{
+    Dispatch, Level,
+    subscriber::{DefaultGuard, NoSubscriber},
+};
 
 /// Keeps what is logged until it is asked for.
 pub(crate) struct Log {
     written: Written,
+    // While there is only one subscriber, a test on another thread may settle for good that nobody listens
+    // to an event. A second one that listens to nothing prevents that.
+    _deaf: Dispatch,
     _keeping: DefaultGuard,
 }
 
@@ -37,6 +43,7 @@ impl Log {
             .finish();
         Self {
             written,
+            _deaf: Dispatch::new(NoSubscriber::new()),
             _keeping: tracing::subscriber::set_default(subscriber),
         }
     }
