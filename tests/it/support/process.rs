@@ -135,12 +135,16 @@ impl Process {
         nix::sys::signal::kill(id, signal).unwrap();
     }
 
-    /// Waits for the end, and answers the exit code.
+    /// Waits for the end, and for the last line; answers the exit code.
     pub(crate) async fn wait(&mut self) -> Option<i32> {
-        tokio::time::timeout(PATIENCE, self.child.wait())
-            .await
+        let end = async {
+            let status = self.child.wait().await.unwrap();
+            while self.line.changed().await.is_ok() {}
+            status
+        };
+        let ended = tokio::time::timeout(PATIENCE, end).await;
+        ended
             .unwrap_or_else(|_| panic!("does not end:\n{}", self.output()))
-            .unwrap()
             .code()
     }
 }
