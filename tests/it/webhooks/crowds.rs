@@ -21,7 +21,7 @@ use sqlx::{AssertSqlSafe, Connection as _, postgres::PgListener};
 use super::{
     batches::{end_sessions, entries_read},
     count, start,
-    trouble::{connection, delivery, intake, let_commits_fail},
+    trouble::{connection, delivery, intake, let_commits_fail, taken},
 };
 use crate::support::TestApp;
 
@@ -292,10 +292,13 @@ async fn a_crowd_that_finds_its_pull_begun_asks_for_another() {
         while count(&app, waiting).await == 0 {}
         tx.commit().await.unwrap();
     };
-    let accepting = accept(&intake, crowd_of(&app, mine, "told"));
-    let (answers, ()) = in_time(join(accepting, committing)).await;
+    let accepting = (0..MANY).map(|n| {
+        let (app, intake) = (&app, &intake);
+        taken(intake, move || delivery(app, mine, &format!("told-{n}")))
+    });
+    let (answers, ()) = in_time(join(join_all(accepting), committing)).await;
     for answer in answers {
-        assert_eq!(answer, Ok(Accepted { duplicate: false }));
+        assert_eq!(answer, Accepted { duplicate: false });
     }
     let of_state = |state: &str| {
         format!("deliveries d JOIN pulls p ON p.id = d.pull_id WHERE p.state = '{state}'")

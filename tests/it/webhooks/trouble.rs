@@ -43,6 +43,17 @@ async fn end_connections(app: &TestApp) {
     .await;
 }
 
+/// Tells of it until it is taken: the writer's patience with a row that is held is short, the vendor's is
+/// not.
+pub(super) async fn taken(intake: &Intake, told: impl Fn() -> NewDelivery) -> Accepted {
+    loop {
+        match intake.accept(told()).await {
+            Ok(accepted) => return accepted,
+            Err(error) => assert_eq!(error, NotTaken::Refused),
+        }
+    }
+}
+
 #[tokio::test]
 async fn without_the_database_nothing_is_acknowledged_and_afterwards_all_is_well() {
     let app = start().await;
@@ -243,12 +254,7 @@ async fn no_worker_begins_a_pull_between_a_webhook_and_its_commit() {
     .execute(&mut *tx)
     .await
     .unwrap();
-    let accepting = async {
-        // The writer's patience is short; the vendor's is not.
-        while let Err(error) = intake.accept(delivery(&app, mine, "second")).await {
-            assert_eq!(error, NotTaken::Refused);
-        }
-    };
+    let accepting = taken(&intake, || delivery(&app, mine, "second"));
     let committing = async {
         // Only once the writer waits for the worker.
         let waiting = "pg_stat_activity
@@ -295,8 +301,8 @@ async fn an_event_that_is_told_again_while_its_attempt_ends_is_not_dropped() {
         while count(&app, waiting).await == 0 {}
         tx.commit().await.unwrap();
     };
-    let (accepted, ()) = futures_util::future::join(intake.accept(told()), committing).await;
-    assert_eq!(accepted, Ok(Accepted { duplicate: false }));
+    let (accepted, ()) = futures_util::future::join(taken(&intake, told), committing).await;
+    assert_eq!(accepted, Accepted { duplicate: false });
     let received: Vec<DateTime<Utc>> = app.column("SELECT received_at FROM deliveries").await;
     assert_eq!(received, [app.clock.now()]);
     assert_eq!(count(&app, "pulls").await, 1);
