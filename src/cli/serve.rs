@@ -171,13 +171,13 @@ pub(super) async fn serve(
     tokio::select! {
         () = &mut connections => {}
         signal = signals.next() => {
+            // `/ready` tells before the door closes, so that nobody is sent here in vain. Pulls that run
+            // stop at their next page from now on.
+            shutdown.announce();
             tracing::info!(signal, "ending: finishing what was begun");
         }
     }
     let deadline = Instant::now() + IN_ALL;
-    // `/ready` tells before the door closes, so that nobody is sent here in vain. Pulls that run stop at
-    // their next page from now on.
-    shutdown.announce();
     let ended = async {
         tokio::select! {
             () = &mut connections => return,
