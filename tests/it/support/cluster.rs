@@ -197,11 +197,13 @@ fn search() -> Search {
     }
 }
 
-/// Removes what test processes left that are gone.
+/// Removes what test processes left that are gone, one with this one's number among them. It is for the
+/// first thing of its kind that a process does.
 pub(crate) fn remove_orphans(below: &Path) {
     for entry in fs::read_dir(below).into_iter().flatten().flatten() {
         let owner = entry.file_name().to_str().and_then(|n| n.parse().ok());
-        if owner.is_some_and(|pid| kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH)) {
+        let is_gone = |pid: Pid| pid == Pid::this() || kill(pid, None) == Err(Errno::ESRCH);
+        if owner.map(Pid::from_raw).is_some_and(is_gone) {
             // Another test process may be doing the same.
             let _ = fs::remove_dir_all(entry.path());
         }

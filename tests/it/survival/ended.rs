@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 
-use tokio::{io::AsyncWriteExt as _, net::TcpStream};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 use super::House;
 use crate::support::migrated;
@@ -11,8 +14,14 @@ use crate::support::migrated;
 async fn unfinished(house: &House, server: SocketAddr) -> TcpStream {
     let mut stream = TcpStream::connect(server).await.unwrap();
     let path = house.receiver("pluggy");
-    let head = format!("POST {path} HTTP/1.1\r\nhost: {server}\r\ncontent-length: 10\r\n\r\n");
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: {server}\r\ncontent-length: 10\r\nexpect: 100-continue\r\n\r\n"
+    );
     stream.write_all(head.as_bytes()).await.unwrap();
+    // It waits for the body now.
+    let mut begun = [0; 12];
+    stream.read_exact(&mut begun).await.unwrap();
+    assert_eq!(&begun, b"HTTP/1.1 100");
     stream
 }
 
@@ -47,7 +56,11 @@ async fn what_a_server_that_ends_was_pulling_goes_on_elsewhere_before_its_last_r
     assert_eq!(handed, ["0 t"], "it may be claimed at once");
     house.vendors.no_faults().await;
     let _other = house.work().await;
-    house.runs_dry().await;
+    house
+        .until("another goes on with it", async || {
+            house.count("pulls WHERE state = 'retrying'").await == 0
+        })
+        .await;
     assert_eq!(
         server.child.try_wait().unwrap(),
         None,
@@ -56,5 +69,6 @@ async fn what_a_server_that_ends_was_pulling_goes_on_elsewhere_before_its_last_r
     );
     drop(request);
     assert_eq!(server.wait().await, Some(0), "{}", server.output());
+    house.runs_dry().await;
     house.expect_truth().await;
 }

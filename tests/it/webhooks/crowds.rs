@@ -241,7 +241,8 @@ async fn no_worker_begins_a_pull_between_a_crowd_and_its_commit() {
     close_long_way(&app).await;
     // The crowd is stopped on its way, with all but its commit behind it.
     app.execute(
-        "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql
+        // Longer than the writer would wait for somebody who holds a pull.
+        "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql SET lock_timeout = 0
              AS $$ BEGIN PERFORM pg_advisory_xact_lock(7); RETURN NULL; END $$;
          CREATE TRIGGER on_the_way AFTER INSERT ON deliveries
              FOR EACH STATEMENT EXECUTE FUNCTION wait()",
