@@ -67,8 +67,8 @@ async fn what_a_server_that_ends_was_pulling_goes_on_elsewhere_before_its_last_r
         "the request is not over:\n{}",
         server.output()
     );
+    house.runs_dry().await;
     drop(request);
     assert_eq!(server.wait().await, Some(0), "{}", server.output());
-    house.runs_dry().await;
     house.expect_truth().await;
 }

@@ -1,8 +1,6 @@
 //! Many webhooks at once: those that find a pull that waits are let in by a way of their own, and it has to lead
 //! to the same place.
 
-use std::time::Duration;
-
 use chrono::TimeDelta;
 use futures_util::future::{join, join_all};
 use matcher_discovery::{
@@ -21,7 +19,7 @@ use sqlx::{AssertSqlSafe, Connection as _, postgres::PgListener};
 use super::{
     batches::{end_sessions, entries_read},
     count, start,
-    trouble::{connection, delivery, intake, let_commits_fail, taken},
+    trouble::{connection, delivery, in_time, intake, let_commits_fail, taken},
 };
 use crate::support::TestApp;
 
@@ -42,12 +40,6 @@ async fn close_long_way(app: &TestApp) {
 /// Lets a crowd in; all of it waits before the writer gets its turn.
 async fn accept(intake: &Intake, crowd: Vec<NewDelivery>) -> Vec<Result<Accepted, NotTaken>> {
     join_all(crowd.into_iter().map(|one| intake.accept(one))).await
-}
-
-/// Ends what would wait for ever.
-async fn in_time<T>(work: impl Future<Output = T>) -> T {
-    let done = tokio::time::timeout(Duration::from_secs(30), work).await;
-    done.expect("it waits for ever")
 }
 
 fn crowd_of(app: &TestApp, connection: ConnectionId, name: &str) -> Vec<NewDelivery> {

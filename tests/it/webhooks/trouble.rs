@@ -1,6 +1,6 @@
 //! When it can't be written down: nobody is told that it was.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::future::join_all;
@@ -43,15 +43,24 @@ async fn end_connections(app: &TestApp) {
     .await;
 }
 
+/// Ends what would wait for ever.
+pub(super) async fn in_time<T>(work: impl Future<Output = T>) -> T {
+    let done = tokio::time::timeout(Duration::from_secs(30), work).await;
+    done.expect("it waits for ever")
+}
+
 /// Tells of it until it is taken: the writer's patience with a row that is held is short, the vendor's is
 /// not.
 pub(super) async fn taken(intake: &Intake, told: impl Fn() -> NewDelivery) -> Accepted {
-    loop {
-        match intake.accept(told()).await {
-            Ok(accepted) => return accepted,
-            Err(error) => assert_eq!(error, NotTaken::Refused),
+    in_time(async {
+        loop {
+            match intake.accept(told()).await {
+                Ok(accepted) => return accepted,
+                Err(error) => assert_eq!(error, NotTaken::Refused),
+            }
         }
-    }
+    })
+    .await
 }
 
 #[tokio::test]
